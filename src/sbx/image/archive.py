@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Archives in and out: the wanted part of a Debian tar as an ordinary tree, and cpio for initramfs.
+
+Everything is written as the calling user and without special files or set-id bits: owners in images
+are set when they are packed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+from sbx.errors import PermanentError
+
+_MERGED = ("bin", "sbin", "lib", "lib64")  # links to usr/... in every Debian since 12
+_FOLDER_MODE = 0o755
+_NEWC = "070701"  # cpio(5), "new ASCII format"
+_DIGITS = 8
+
+
+def unpack(archive: Path, target: Path, keep: Callable[[str], bool]) -> int:
+    """Unpack the members that `keep` wants (names such as `usr/bin/x`); returns how many.
+
+    Raises:
+        PermanentError: a name leaves the tree.
+    """
+    count = 0
+    with tarfile.open(archive, mode="r:") as tar:
+        for member in tar:
+            name = merged_name(member.name)
+            if not name or not keep(name):
+                continue
+            path = target / name
+            path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            if member.isdir():
+                path.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+            elif member.issym():
+                if not path.is_dir():
+                    path.symlink_to(member.linkname)
+            elif member.islnk():
+                os.link(target / merged_name(member.linkname), path)
+            elif member.isfile():
+                _write(tar, member, path)
+            else:
+                continue
+            count += 1
+    return count
+
+
+def merged_name(name: str) -> str:
+    """The member's path below the root, with /bin and the like already below usr."""
+    path = PurePosixPath("/" + name)
+    if ".." in path.parts:
+        raise PermanentError(f"archive member leaves its tree: `{name}`")
+    parts = path.parts[1:]
+    if len(parts) > 1 and parts[0] in _MERGED:
+        parts = ("usr", *parts)
+    return "/".join(parts)
+
+
+def add_merged_links(root: Path) -> None:
+    """The links /bin, /lib, … that Debian has and that no unconfigured package brings."""
+    for name in _MERGED:
+        if (root / "usr" / name).is_dir() and not (root / name).is_symlink():
+            (root / name).symlink_to(f"usr/{name}")
+
+
+def write_cpio(path: Path, entries: Iterator[CpioEntry], *, mtime: int) -> None:
+    """Write an uncompressed cpio archive, all owned by root."""
+    with path.open("wb") as out:
+        for number, entry in enumerate(entries, start=1):
+            out.write(_record(entry, number, mtime))
+        out.write(_record(CpioEntry("TRAILER!!!", 0), 0, 0))
+
+
+class CpioEntry:
+    """A member of a cpio archive: `mode` holds the kind, see inode(7)."""
+
+    __slots__ = ("data", "device", "mode", "name")
+
+    def __init__(self, name: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 0)) -> None:
+        self.name = name
+        self.mode = mode
+        self.data = data
+        self.device = device
+
+
+def _record(entry: CpioEntry, number: int, mtime: int) -> bytes:
+    name = entry.name.encode() + b"\0"
+    links = 2 if entry.mode & 0o170000 == 0o040000 else 1
+    fields = (
+        number, entry.mode, 0, 0, links, mtime, len(entry.data),
+        0, 0, *entry.device, len(name), 0,
+    )  # fmt: skip
+    head = _NEWC.encode() + b"".join(b"%0*X" % (_DIGITS, field) for field in fields)
+    return _pad(head + name) + _pad(entry.data)
+
+
+def _pad(data: bytes) -> bytes:
+    return data + b"\0" * (-len(data) % 4)
+
+
+def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    source = tar.extractfile(member)
+    assert source is not None
+    mode = 0o755 if member.mode & 0o111 else 0o644
+    with source, path.open("wb") as out:
+        shutil.copyfileobj(source, out, 1 << 20)
+    path.chmod(mode)
+    os.utime(path, (member.mtime, member.mtime))
