@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sbx inspect`: everything that is known of one sandbox, what failed included."""
+
+from __future__ import annotations
+
+import click
+
+from sbx.cli import engine, views
+from sbx.cli.app import App, Format
+from sbx.cli.group import Command
+from sbx.cli.options import format_options, pass_app, sandbox_names
+from sbx.cli.output import clean, duration, emit, out, size
+from sbx.sandbox.status import SandboxStatus
+
+_EXAMPLES = """
+sbx inspect shell-myproject
+
+# Why did it fail?
+sbx inspect shell-myproject --json | jq -r .failure.message
+"""
+
+
+@click.command("inspect", cls=Command, examples=_EXAMPLES)
+@click.argument("sandbox", shell_complete=sandbox_names)
+@format_options
+@pass_app
+def command(app: App, sandbox: str) -> None:
+    """Show everything about a sandbox."""
+    engine.begin(app)
+    one = engine.status(app, sandbox)
+    if app.format is not Format.TABLE:
+        emit(app, views.document(one, app.paths))
+        return
+    lines = [*_head(one), *_mounts(one), *_size(one), *_times(one), *_failure(one)]
+    lines.append(("folder", str(app.paths.sandbox(one.spec.name))))
+    width = max(len(key) for key, _value in lines) + 2
+    for key, value in lines:
+        out(f"{key:<{width}}{clean(value)}".rstrip())
+
+
+def _head(one: SandboxStatus) -> list[tuple[str, str]]:
+    state = one.state.value if one.responsive else f"{one.state.value} (not answering)"
+    lines = [("sandbox", one.spec.name), ("id", one.spec.id), ("agent", one.spec.agent), ("state", state)]
+    if one.live is not None:
+        lines.append(("uptime", duration(one.live.uptime_s)))
+        lines.append(("sessions", str(one.live.sessions)))
+    return [*lines, ("image", one.spec.template)]
+
+
+def _mounts(one: SandboxStatus) -> list[tuple[str, str]]:
+    if not one.spec.mounts:
+        return [("workspace", "none · no workspace bind mount"), ("workdir", one.spec.workdir)]
+    shown = [("workspace", describe_mount(str(m.source), str(m.target), read_only=m.read_only))
+             for m in one.spec.mounts]  # fmt: skip
+    return [*shown, ("workdir", one.spec.workdir)]
+
+
+def describe_mount(source: str, target: str, *, read_only: bool) -> str:
+    """A mount for people: `/path (rw)`, `/path → /other (ro)`."""
+    place = source if source == target else f"{source} → {target}"
+    return f"{place} ({'ro' if read_only else 'rw'})"
+
+
+def _size(one: SandboxStatus) -> list[tuple[str, str]]:
+    wanted = one.spec.resources
+    lines = [
+        ("cpu", str(wanted.cpus)),
+        ("memory", size(wanted.memory_bytes)),
+        ("disk", f"{size(wanted.disk_bytes)}, {size(one.disk_bytes)} taken on the host"),
+    ]
+    if one.record.accel is not None:
+        lines.append(("accel", str(one.record.accel)))
+    return lines
+
+
+def _times(one: SandboxStatus) -> list[tuple[str, str]]:
+    times = (
+        ("created", one.spec.created_at),
+        ("last used", one.record.last_used_at),
+        ("stopped", None if one.live else one.record.stopped_at),
+    )
+    return [(key, f"{at:%Y-%m-%d %H:%M:%S} UTC") for key, at in times if at is not None]
+
+
+def _failure(one: SandboxStatus) -> list[tuple[str, str]]:
+    failure = one.record.failure
+    if failure is None:
+        return []
+    lines = [("failure", failure.message)]
+    lines += [("", line) for line in (failure.details or "").splitlines()]
+    return [*lines, ("", failure.hint)] if failure.hint else lines

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sbx ls`: all sandboxes, answered within a bound even when one of them is wedged."""
+
+from __future__ import annotations
+
+import click
+
+from sbx.cli import engine, views
+from sbx.cli.app import App, Format
+from sbx.cli.group import Command
+from sbx.cli.options import format_options, pass_app, quiet_option
+from sbx.cli.output import emit, out, table, talk, warn
+
+_HEADERS = ("SANDBOX", "AGENT", "STATUS", "PORTS", "WORKSPACE")
+_EXAMPLES = """
+sbx ls
+
+# The names alone
+sbx ls -q
+
+# The sandboxes that run
+sbx ls --json | jq '.[] | select(.status == "running") | .name'
+"""
+
+
+@click.command("ls", cls=Command, examples=_EXAMPLES)
+@format_options
+@quiet_option("Print only the names, one per line")
+@pass_app
+def command(app: App, quiet: bool) -> None:
+    """List sandboxes."""
+    engine.begin(app)
+    found = engine.list_all(app)
+    for error in engine.damaged(app).values():
+        warn(f"{error.message} ({error.hint})" if error.hint else error.message)
+    if app.format is not Format.TABLE:
+        emit(app, [views.row(one) for one in found], wrap="sandboxes")
+    elif quiet:
+        for one in found:
+            out(one.spec.name)
+    elif found:
+        out(table(_HEADERS, [views.cells(one) for one in found]))
+    else:
+        out("No sandboxes found.")
+        talk("To launch one in the current folder, run: sbx run shell .")

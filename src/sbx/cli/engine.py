@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The calls into the layer below, in one place: names checked first, waiting shown as progress.
+
+Imported only by commands that work on sandboxes; what `ls` does not need is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sbx.cli.app import App
+from sbx.cli.logs import set_up_logs
+from sbx.errors import NotFoundError, SbxError, UserError
+from sbx.lifecycle import status as _status
+from sbx.sandbox.name import check_name
+from sbx.sandbox.status import SandboxStatus
+from sbx.system.progress import Progress
+
+if TYPE_CHECKING:
+    from sbx.control.messages import StartEvent
+    from sbx.lifecycle.request import CreateRequest
+    from sbx.lifecycle.session import SessionLease
+    from sbx.lifecycle.stop import StopResult
+
+# What the phases of a start are, for people; an unknown one is shown by its own name.
+_PHASES = {
+    "parts": "checking the parts",
+    "accel": "choosing between KVM and emulation",
+    "network": "closing the network",
+    "share": "sharing the workspace",
+    "machine": "starting the machine",
+    "boot": "booting",
+    "configure": "setting the identity",
+    "plug": "attaching disks",
+    "assemble": "assembling the sandbox",
+}
+
+
+def begin(app: App) -> None:
+    """Call once before any other function of this module."""
+    set_up_logs(debug=app.debug)
+
+
+def list_all(app: App) -> tuple[SandboxStatus, ...]:
+    """Every readable sandbox, by name."""
+    return _status.list_all(app.paths)
+
+
+def damaged(app: App) -> dict[str, SbxError]:
+    """Sandboxes whose files cannot be read, and why."""
+    return _status.damaged(app.paths)
+
+
+def status(app: App, name: str) -> SandboxStatus:
+    """One sandbox.
+
+    Raises:
+        NotFoundError: there is no such sandbox.
+    """
+    return _status.status(app.paths, known(name))
+
+
+def find(app: App, name: str) -> SandboxStatus | None:
+    """One sandbox, or None."""
+    try:
+        return status(app, name)
+    except NotFoundError:
+        return None
+
+
+def known(name: str) -> str:
+    """A name that may be looked up: what cannot be a name is not found, and touches no path."""
+    try:
+        return check_name(name)
+    except UserError as error:
+        raise NotFoundError(f'sandbox not found: "{name}"', hint="Run: sbx ls") from error
+
+
+def create(app: App, request: CreateRequest, progress: Progress) -> SandboxStatus:
+    """Make a sandbox and start it (raises as the lifecycle's `create`)."""
+    from sbx.lifecycle.create import create as make
+
+    with _start_listener(request.name, progress) as listener:
+        return make(app.paths, request, progress=progress, listener=listener)
+
+
+def start(app: App, name: str, progress: Progress) -> SandboxStatus:
+    """Bring a sandbox up if it is not (raises as the lifecycle's `start`)."""
+    from sbx.lifecycle.start import start as bring_up
+
+    with _start_listener(known(name), progress) as listener:
+        return bring_up(app.paths, name, listener)
+
+
+def stop(app: App, name: str) -> StopResult:
+    """Bring a sandbox down."""
+    from sbx.lifecycle.stop import stop as bring_down
+
+    return bring_down(app.paths, known(name))
+
+
+def remove(app: App, name: str, *, force: bool) -> None:
+    """Delete a sandbox."""
+    from sbx.lifecycle.remove import remove as delete
+
+    delete(app.paths, known(name), force=force)
+
+
+def keep_running(app: App, name: str) -> None:
+    """Let a running sandbox stay up without sessions."""
+    from sbx.lifecycle.session import keep_running as keep
+
+    keep(app.paths, name, keep=True)
+
+
+@contextlib.contextmanager
+def session(app: App, name: str) -> Iterator[SessionLease]:
+    """A connection to the guest agent of a running sandbox; while it is open, the sandbox stays up."""
+    from sbx.lifecycle.session import open_session
+
+    with open_session(app.paths, name) as lease:
+        yield lease
+
+
+class _StartListener:
+    """Turns the supervisor's report into one step of progress."""
+
+    def __init__(self, name: str, progress: Progress) -> None:
+        self._name = name
+        self._progress = progress
+        self._begun = False
+
+    def __call__(self, event: StartEvent) -> None:
+        if not self._begun:
+            self._begun = True
+            self._progress.begin(f"Starting sandbox {self._name}")
+        self._progress.note(_PHASES.get(event.phase, event.phase))
+
+    def done(self) -> None:
+        if self._begun:
+            self._progress.end()
+
+
+@contextlib.contextmanager
+def _start_listener(name: str, progress: Progress) -> Iterator[_StartListener]:
+    listener = _StartListener(name, progress)
+    yield listener
+    listener.done()

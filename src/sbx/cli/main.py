@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `sbx`: parse, run one command, and turn every way out into an exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+import click
+
+from sbx.cli.app import App
+from sbx.cli.exit_status import ExitStatus
+from sbx.cli.group import Root
+from sbx.cli.report import report_crash, report_error, report_os_error, report_usage
+from sbx.errors import SbxError
+
+_EXAMPLES = """
+# A login shell in a sandbox that sees the current folder
+sbx run shell .
+
+# Run a command in it
+sbx exec shell-myproject uname -a
+
+# What is there, and away with it
+sbx ls
+sbx rm shell-myproject
+"""
+
+
+class Ended(SystemExit):
+    """A signal asked us to end; cleaning up happens on the way out."""
+
+
+def _main(ctx: click.Context) -> None:
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+root = Root(
+    name="sbx",
+    callback=click.pass_context(_main),
+    help="Run coding agents in sandboxes, each a virtual machine of its own.",
+    invoke_without_command=True,
+    examples=_EXAMPLES,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sbx` with these arguments and return its exit status."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if "_SBX_COMPLETE" in os.environ:
+        from sbx.cli.completion import complete
+
+        return complete(root, os.environ["_SBX_COMPLETE"])
+    _prepare_streams()
+    _watch_signals()
+    app = App()
+    try:
+        status = _run(app, args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        status = _mute_stdout()
+    return int(status)
+
+
+def _run(app: App, args: list[str]) -> int:
+    try:
+        return _invoke(app, args)
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return ExitStatus.INTERRUPTED
+    except Ended as end:
+        return end.code if isinstance(end.code, int) else ExitStatus.FAILURE
+    except click.ClickException as error:
+        return report_usage(app, error, args)
+    except SbxError as error:
+        return report_error(app, error)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return report_os_error(app, error)
+    except Exception as error:  # noqa: BLE001 - the last one to catch it: keeps the traceback, says one sentence
+        return report_crash(app, error)
+
+
+def _invoke(app: App, args: list[str]) -> int:
+    """Run the command; its return value is its exit status, None is success."""
+    try:
+        with root.make_context("sbx", args, obj=app) as ctx:
+            status: object = root.invoke(ctx)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    return status if isinstance(status, int) else ExitStatus.OK
+
+
+def _prepare_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that knows no `✓` shows an escape instead
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _watch_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup(1) sets SIG_IGN, and means it
+            signal.signal(number, _end)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    raise Ended(128 + number)
+
+
+def _mute_stdout() -> ExitStatus:
+    """The reader went away: end quietly, also when Python flushes at its exit."""
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+    return ExitStatus.BROKEN_PIPE

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Printing: results on standard output, everything else on standard error, nothing hostile on either.
+
+Names, paths and log lines can hold bytes that steer a terminal; `clean` is applied to all text that
+is not our own. JSON and YAML are plain ASCII, so no byte in them reaches a terminal as a command.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from sbx.cli.app import App, Format
+
+Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+
+_GAP = "  "
+
+
+def clean(text: object) -> str:
+    """Text with every control, format and undecodable character shown as an escape, tabs included."""
+    return "".join(char if char.isprintable() else _escape(char) for char in str(text))
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8 (surrogateescape)
+        code -= 0xDC00
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def out(text: str = "") -> None:
+    """A line of the result."""
+    print(text, file=sys.stdout)
+
+
+def talk(text: str = "") -> None:
+    """A line for the person: progress, hints, confirmations."""
+    print(text, file=sys.stderr)
+
+
+def note(text: str) -> None:
+    """Something that happened otherwise than the person may expect."""
+    talk(f"Note: {text}")
+
+
+def warn(text: str) -> None:
+    """Something that should be looked at."""
+    talk(f"WARN: {text}")
+
+
+def emit(app: App, data: Json, *, wrap: str | None = None) -> None:
+    """Print one document in the format that was asked for (not for tables).
+
+    Raises:
+        UserError: the settings are malformed.
+    """
+    if wrap is not None and app.settings.text("output.jsonCompat") == "wrapped":
+        data = {wrap: data}
+    print_document(app, data)
+
+
+def print_document(app: App, data: Json) -> None:
+    """Print one document as it is; a call of `sbx` prints at most one."""
+    app.printed = True
+    out(dump(data, app.format))
+
+
+def dump(data: Json, form: Format) -> str:
+    """The text of one document, without a newline at its end."""
+    if form is Format.YAML:
+        import yaml  # only for those who ask for it: it costs as much as the rest of the start
+
+        text: str = yaml.safe_dump(data, sort_keys=False, default_flow_style=False)
+        return text.removesuffix("...\n").rstrip("\n")
+    return json.dumps(data, indent=2)
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns at least two spaces apart, cleaned, without trailing spaces."""
+    cells = [list(headers), *([clean(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(headers))]
+    lines = (_GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def timestamp(at: datetime | None) -> str | None:
+    """RFC 3339 in UTC, to the second or finer as it is stored."""
+    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def size(count_bytes: int) -> str:
+    """A size in binary units: `512 MiB`, `1.5 GiB`."""
+    value = float(count_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            break
+        value /= 1024
+    else:
+        unit = "TiB"
+    return f"{value:.0f} {unit}" if value == int(value) or unit == "B" else f"{value:.1f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """A rounded length of time: `42s`, `5m 3s`, `2h 10m`, `3d 4h`."""
+    whole = int(seconds)
+    units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+    parts = [(whole // length % (10**9 if name == "d" else prior // length), name)
+             for (name, length), prior in zip(units, (10**12, 86400, 3600, 60), strict=True)]  # fmt: skip
+    shown = [f"{count}{name}" for count, name in parts]
+    first = next((i for i, (count, _name) in enumerate(parts) if count), len(parts) - 1)
+    kept = [shown[i] for i in range(first, min(first + 2, len(parts))) if parts[i][0] or i == first]
+    return " ".join(kept)

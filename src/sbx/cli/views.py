@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is shown of a sandbox: the rows of `ls`, the document of `inspect`, the results of actions."""
+
+from __future__ import annotations
+
+import sbx
+from sbx.cli.output import Json, timestamp
+from sbx.sandbox.state import State
+from sbx.sandbox.status import SandboxStatus
+from sbx.store import paths as names
+from sbx.store.paths import Paths
+
+
+def row(one: SandboxStatus) -> dict[str, Json]:
+    """A sandbox as `ls --json` has it. One that failed is stopped, and says why."""
+    spec, record = one.spec, one.record
+    fields: dict[str, Json] = {
+        "id": spec.id,
+        "name": spec.name,
+        "agent": spec.agent,
+        "status": "stopped" if one.state is State.FAILED else one.state.value,
+        "ports": [],
+        "workspaces": [str(mount) for mount in spec.mounts],
+        "created_at": timestamp(spec.created_at),
+        "last_used_at": timestamp(record.last_used_at),
+        "detached": record.detached,
+    }
+    if one.state is State.FAILED and record.failure is not None:
+        fields["failure"] = record.failure.message
+    if not one.responsive:
+        fields["responsive"] = False
+    return fields
+
+
+def cells(one: SandboxStatus) -> list[str]:
+    """A sandbox as a line of the table of `ls`."""
+    state = one.state.value if one.responsive else f"{one.state.value} (not answering)"
+    workspace = str(one.spec.mounts[0].source) if one.spec.mounts else "-"
+    return [one.spec.name, one.spec.agent, state, "", workspace]
+
+
+def document(one: SandboxStatus, where: Paths) -> dict[str, Json]:
+    """A sandbox as `inspect --json` has it; what is not known or empty is absent."""
+    spec, record, live = one.spec, one.record, one.live
+    folder = where.sandbox(spec.name)
+    failure = record.failure
+    fields: dict[str, Json] = {
+        "id": spec.id,
+        "name": spec.name,
+        "agent": spec.agent,
+        "state": one.state.value,
+        "responsive": None if one.responsive else False,
+        "uptime": go_duration(live.uptime_s) if live else None,
+        "image": spec.template,
+        "layers": list(spec.layers),
+        "user": spec.user,
+        "command": list(spec.command),
+        "workspace": str(spec.mounts[0].source) if spec.mounts else None,
+        "workdir": spec.workdir,
+        "mounts": [
+            {"source": str(m.source), "target": str(m.target), "read_only": m.read_only}
+            for m in spec.mounts
+        ],
+        "resources": {
+            "cpus": spec.resources.cpus,
+            "memory_bytes": spec.resources.memory_bytes,
+            "disk_bytes": spec.resources.disk_bytes,
+            "disk_allocated_bytes": one.disk_bytes,
+            "disk_used_bytes": live.disk_used_bytes if live else None,
+            "memory_used_bytes": live.memory_used_bytes if live else None,
+        },
+        "accel": str(record.accel) if record.accel else None,
+        "sessions": live.sessions if live else None,
+        "detached": record.detached,
+        "starts": record.starts,
+        "created_at": timestamp(spec.created_at),
+        "last_used_at": timestamp(record.last_used_at),
+        "stopped_at": timestamp(record.stopped_at),
+        "failure": failure
+        and {
+            "message": failure.message,
+            "hint": failure.hint,
+            "details": failure.details,
+            "at": timestamp(failure.at),
+        },
+        "daemon_version": f"v{sbx.__version__}" if live else None,
+        "daemon_pid": live.pid if live else None,
+        "folder": str(folder),
+        "logs": {
+            "events": str(folder / names.EVENTS),
+            "supervisor": str(folder / names.SUPERVISOR_LOG),
+            "console": str(folder / names.CONSOLE_LOG),
+        },
+    }
+    return _without_empty(fields)
+
+
+def action(done: str, name: str, *, sandbox_id: str | None = None, error: str | None = None) -> dict[str, Json]:
+    """What happened to one sandbox, as mutating verbs report it."""
+    fields: dict[str, Json] = {
+        "action": done, "resource": "sandbox", "name": name, "id": sandbox_id, "error": error,
+    }  # fmt: skip
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def go_duration(seconds: float) -> str:
+    """A length of time as Go prints it: `42s`, `5m3s`, `2h0m3s`."""
+    whole = int(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    if hours:
+        return f"{hours}h{minutes}m{rest}s"
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def _without_empty(fields: dict[str, Json]) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    for key, value in fields.items():
+        kept = _without_empty(value) if isinstance(value, dict) else value  # pyright: ignore[reportUnknownArgumentType]
+        if kept is not None and kept not in ("", [], {}):
+            found[key] = kept
+    return found

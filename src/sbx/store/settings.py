@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The user's settings: a catalogue as data, and the values in force.
+
+A value comes from an environment variable, else from the settings file, else from the catalogue.
+A malformed file or value is an error with a remedy, never ignored. Only keys that this version acts on
+are in the catalogue (docs/settings.md lists them; a test compares).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar, assert_never, cast
+
+from sbx.errors import NotFoundError, UserError
+from sbx.store.paths import SETTINGS, Paths, make_private
+from sbx.system.files import read_bounded, write_atomic
+from sbx.system.locks import hold_lock
+
+Value = bool | int | str
+
+_T = TypeVar("_T", bound=Value)
+_VERSION = 1
+_LIMIT_BYTES = 1 << 20
+_LOCK = "settings.lock"
+_SIZE = re.compile(r"(\d{1,12})(b|[kmgt]i?b?)?", re.IGNORECASE)
+
+
+class Type(StrEnum):
+    """What a setting's value may be."""
+
+    BOOL = "bool"
+    INT = "int"
+    STRING = "string"
+    SIZE = "size"  # "20g"; empty: not set
+
+
+class Source(StrEnum):
+    """Where a value in force comes from."""
+
+    ENV = "envvar"
+    OVERRIDE = "override"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One line of the catalogue."""
+
+    name: str
+    type: Type
+    default: Value
+    description: str
+    env_var: str = ""
+    choices: tuple[str, ...] = ()
+    requires_restart: bool = False  # running sandboxes keep the old value
+
+
+CATALOGUE: tuple[Key, ...] = (
+    Key(
+        name="cli.confirmRemove",
+        type=Type.BOOL,
+        default=True,
+        description="Ask before `rm` and `prune` remove anything",
+        env_var="SBX_CONFIRM_REMOVE",
+    ),
+    Key(
+        name="cli.detachKeys",
+        type=Type.STRING,
+        default="ctrl-p,ctrl-q",
+        description="Keys that detach from a terminal session; empty for none",
+        env_var="SBX_DETACH_KEYS",
+    ),
+    Key(
+        name="machine.accel",
+        type=Type.STRING,
+        default="auto",
+        description="Who runs the guest's instructions, for new sandboxes",
+        env_var="SBX_ACCEL",
+        choices=("auto", "kvm", "tcg"),
+    ),
+    Key(
+        name="output.jsonCompat",
+        type=Type.STRING,
+        default="bare",
+        description="Shape of JSON lists: bare arrays, or objects as older tools expect",
+        env_var="SBX_JSON_COMPAT",
+        choices=("bare", "wrapped"),
+    ),
+    Key(
+        name="sandbox.cpus",
+        type=Type.INT,
+        default=0,
+        description="Processors of a new sandbox; 0 for all of the host's",
+        env_var="SBX_CPUS",
+    ),
+    Key(
+        name="sandbox.disk",
+        type=Type.SIZE,
+        default="20g",
+        description="Size of a new sandbox's disk (sparse: it takes only what is written)",
+        env_var="DOCKER_SANDBOXES_ROOT_SIZE",
+    ),
+    Key(
+        name="sandbox.memory",
+        type=Type.SIZE,
+        default="",
+        description="Memory of a new sandbox; empty for half of the host's, at most 32g",
+        env_var="SBX_MEMORY",
+    ),
+)
+
+_BY_NAME: dict[str, Key] = {key.name: key for key in CATALOGUE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A value in force and where it comes from."""
+
+    key: Key
+    value: Value
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All values in force."""
+
+    overrides: Mapping[str, Value]
+    environment: Mapping[str, str]
+
+    def get(self, name: str) -> Setting:
+        """The value in force for one key.
+
+        Raises:
+            NotFoundError: there is no such key.
+            UserError: the variable of this key holds no such value.
+        """
+        key = find_key(name)
+        text = self.environment.get(key.env_var, "") if key.env_var else ""
+        if text:
+            try:
+                return Setting(key=key, value=parse(key, text), source=Source.ENV)
+            except UserError as error:
+                raise UserError(f"variable {key.env_var}: {error.message}", hint=error.hint) from error
+        if name in self.overrides:
+            return Setting(key=key, value=self.overrides[name], source=Source.OVERRIDE)
+        return Setting(key=key, value=key.default, source=Source.DEFAULT)
+
+    def flag(self, name: str) -> bool:
+        """A setting of type bool."""
+        return self._typed(name, bool)
+
+    def text(self, name: str) -> str:
+        """A setting of type string or size."""
+        return self._typed(name, str)
+
+    def number(self, name: str) -> int:
+        """A setting of type int."""
+        return self._typed(name, int)
+
+    def all(self) -> tuple[Setting, ...]:
+        """Every key of the catalogue with its value in force (raises as `get`)."""
+        return tuple(self.get(key.name) for key in CATALOGUE)
+
+    def _typed(self, name: str, kind: type[_T]) -> _T:
+        value = self.get(name).value
+        assert type(value) is kind, f"{name} is not of type {kind.__name__}"
+        return value
+
+
+def load_settings(where: Paths, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings file; a missing one is empty.
+
+    Raises:
+        UserError: it is malformed.
+    """
+    path = where.config / SETTINGS
+    overrides: dict[str, Value] = {}
+    for name, value in _read_raw(path).items():
+        if name not in _BY_NAME:
+            raise UserError(
+                f"unknown setting `{name}` in `{path}`", hint=f"Run: sbx settings unset {name}"
+            )
+        overrides[name] = _check_stored(_BY_NAME[name], value, path)
+    return Settings(overrides, os.environ if environment is None else environment)
+
+
+def find_key(name: str) -> Key:
+    """The catalogue's line for a key; the spelling's case does not matter.
+
+    Raises:
+        NotFoundError: there is no such key.
+    """
+    key = _BY_NAME.get(name) or next((k for k in CATALOGUE if k.name.lower() == name.lower()), None)
+    if key is None:
+        raise NotFoundError(f'unknown setting: "{name}"', hint="Run: sbx settings ls")
+    return key
+
+
+def set_value(where: Paths, name: str, text: str) -> Setting:
+    """Store a value for all later calls.
+
+    Raises:
+        NotFoundError: there is no such key.
+        UserError: the key takes no such value, or the file is malformed.
+    """
+    key = find_key(name)
+    value = parse(key, text)
+    make_private(where)
+    with hold_lock(where.config / _LOCK):
+        _write(where, {**_read_raw(where.config / SETTINGS), key.name: value})
+    return Setting(key=key, value=value, source=Source.OVERRIDE)
+
+
+def unset_value(where: Paths, name: str) -> bool:
+    """Remove a stored value, also one of a key that this version does not know.
+
+    Returns whether there was one.
+
+    Raises:
+        NotFoundError: it is neither stored nor in the catalogue.
+        UserError: the file is malformed.
+    """
+    make_private(where)
+    with hold_lock(where.config / _LOCK):
+        stored = _read_raw(where.config / SETTINGS)
+        real = name if name in stored else find_key(name).name
+        if real not in stored:
+            return False
+        del stored[real]
+        _write(where, stored)
+    return True
+
+
+def parse(key: Key, text: str) -> Value:
+    """The value that a text means for a key.
+
+    Raises:
+        UserError: the key takes no such value.
+    """
+    match key.type:
+        case Type.BOOL:
+            return _parse_bool(key, text)
+        case Type.INT:
+            if not text.isascii() or not text.isdigit():
+                raise _bad(key, text, "a whole number, 0 or more")
+            return int(text)
+        case Type.STRING:
+            if key.choices and text not in key.choices:
+                raise _bad(key, text, f"one of {', '.join(key.choices)}")
+            return text
+        case Type.SIZE:
+            if text and not _SIZE.fullmatch(text):
+                raise _bad(key, text, "a size such as 512m or 20g")
+            return text
+        case _:
+            assert_never(key.type)
+
+
+def show(value: Value) -> str:
+    """A value as `settings get` prints it and `settings set` takes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _parse_bool(key: Key, text: str) -> bool:
+    word = text.lower()
+    if word in ("true", "1", "yes", "on"):
+        return True
+    if word in ("false", "0", "no", "off"):
+        return False
+    raise _bad(key, text, "true or false")
+
+
+def _bad(key: Key, text: str, wanted: str) -> UserError:
+    return UserError(f'invalid value for `{key.name}`: "{text}"', hint=f"Use {wanted}")
+
+
+def _check_stored(key: Key, value: Value, path: Path) -> Value:
+    wanted = {Type.BOOL: bool, Type.INT: int}.get(key.type, str)
+    try:
+        if type(value) is wanted and parse(key, show(value)) == value:
+            return value
+    except UserError:
+        pass
+    raise UserError(
+        f"invalid value for `{key.name}` in `{path}`: {json.dumps(value)}",
+        hint=f"Run: sbx settings unset {key.name}",
+    )
+
+
+def _read_raw(path: Path) -> dict[str, Value]:
+    try:
+        data: object = json.loads(read_bounded(path, limit_bytes=_LIMIT_BYTES))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, OSError) as error:
+        raise _damaged(path, str(error)) from error
+    if not isinstance(data, dict):
+        raise _damaged(path, "it is not an object")
+    fields = cast("dict[str, object]", data)
+    if fields.keys() != {"version", "settings"} or fields["version"] != _VERSION:
+        raise _damaged(path, f"it is not of version {_VERSION}")
+    values = fields["settings"]
+    if not isinstance(values, dict):
+        raise _damaged(path, "`settings` is not an object")
+    found = cast("dict[str, object]", values)
+    for name, value in found.items():
+        if not isinstance(value, bool | int | str):
+            raise _damaged(path, f"`{name}` is neither text, number nor true or false")
+    return cast("dict[str, Value]", found)
+
+
+def _damaged(path: Path, why: str) -> UserError:
+    return UserError(
+        f"cannot read settings file `{path}`: {why}",
+        hint=f"Correct it, or return to the defaults with: rm '{path}'",
+    )
+
+
+def _write(where: Paths, values: Mapping[str, Value]) -> None:
+    text = json.dumps({"version": _VERSION, "settings": dict(sorted(values.items()))}, indent=2)
+    write_atomic(where.config / SETTINGS, (text + "\n").encode())
