@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Create: make the parts that are missing, write the sandbox's folder, bring it up."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+
+from sbx.errors import SbxError
+from sbx.image.store import ImageStore
+from sbx.lifecycle.remove import remove
+from sbx.lifecycle.request import CreateRequest
+from sbx.lifecycle.start import Listener, start
+from sbx.sandbox.name import check_name
+from sbx.sandbox.parts import Template
+from sbx.sandbox.spec import SandboxSpec
+from sbx.sandbox.status import SandboxStatus
+from sbx.store import records
+from sbx.store.paths import Paths, make_private
+from sbx.system.progress import Progress
+
+
+def create(
+    where: Paths, request: CreateRequest, *, progress: Progress, listener: Listener
+) -> SandboxStatus:
+    """Make a sandbox and start it; on an interrupt nothing of it stays.
+
+    A sandbox whose first start fails stays, with its evidence, so that `inspect` can tell and
+    `run` can try again.
+
+    Raises:
+        ConflictError: the name is taken.
+        SbxError: a part cannot be built, or the start failed.
+    """
+    check_name(request.name)
+    make_private(where)
+    records.sweep(where)
+    prepared = ImageStore(where.cache).prepare(progress, template=request.template)
+    records.create_folder(where, _spec(request, prepared.template))
+    try:
+        return start(where, request.name, listener)
+    except SbxError:
+        raise
+    except BaseException:
+        remove(where, request.name, force=True)
+        raise
+
+
+def _spec(request: CreateRequest, template: Template) -> SandboxSpec:
+    return SandboxSpec(
+        id=str(uuid.uuid4()),
+        name=request.name,
+        agent=request.agent,
+        template=template.name,
+        layers=tuple(layer.digest for layer in template.layers),
+        user=template.user,
+        command=request.command or template.command,
+        mounts=request.mounts,
+        workdir=str(request.mounts[0].target) if request.mounts else template.workdir,
+        env={**template.env, **request.env},
+        resources=request.resources,
+        accel=request.accel,
+        created_at=datetime.now(UTC),
+    )

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Remove: stop a sandbox if need be and delete every trace of it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+
+from sbx.errors import ConflictError, NotFoundError, SbxError
+from sbx.lifecycle.status import status
+from sbx.lifecycle.stop import stop
+from sbx.store import paths as names
+from sbx.store import records
+from sbx.store.paths import Paths
+from sbx.system.locks import hold_lock
+
+
+def remove(where: Paths, name: str, *, force: bool = False) -> None:
+    """Delete a sandbox, with its disk.
+
+    `force` also removes one with open sessions, and one whose files are damaged.
+
+    Raises:
+        NotFoundError: there is no such sandbox.
+        ConflictError: it has open sessions and `force` is false.
+    """
+    if name not in records.names(where):
+        raise NotFoundError(f'sandbox not found: "{name}"', hint="Run: sbx ls")
+    try:
+        now = status(where, name)
+    except SbxError:
+        if not force:
+            raise
+        records.delete_folder(where, name)
+        return
+    if now.live is not None and now.live.sessions and not force:
+        raise ConflictError(
+            f"sandbox `{name}` has {now.live.sessions} open session(s)",
+            hint=f"Close them, or run: sbx rm -f {name}",
+        )
+    stop(where, name)
+    with contextlib.ExitStack() as stack:
+        # A start that is under way ends with our stop and then gives this lock back.
+        stack.enter_context(hold_lock(where.sandbox(name) / names.VERB_LOCK))
+        stop(where, name)
+        shutil.rmtree(where.run_folder(now.spec.id), ignore_errors=True)
+        records.delete_folder(where, name)

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a front door asks of `create`, checked and with every default filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sbx.sandbox.spec import AccelChoice, Mount, Resources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateRequest:
+    """A sandbox to be made. Parsing, defaults and prompts are the front door's."""
+
+    name: str
+    agent: str
+    mounts: tuple[Mount, ...]
+    resources: Resources
+    template: str = "shell"
+    command: tuple[str, ...] = ()  # empty: the template's
+    accel: AccelChoice = AccelChoice.AUTO
+    env: dict[str, str] = field(default_factory=dict[str, str])

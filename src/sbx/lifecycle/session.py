@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A session: a socket to the guest agent, and the lease that keeps the sandbox from stopping."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sbx.control.client import connect
+from sbx.control.messages import Request, Verb
+from sbx.sandbox.spec import SandboxSpec
+from sbx.store import paths as names
+from sbx.store import records
+from sbx.store.paths import Paths
+
+_SESSION_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionLease:
+    """While it is open, the sandbox counts as used. `sock` speaks the guest's session protocol."""
+
+    spec: SandboxSpec
+    sock: socket.socket
+
+
+@contextlib.contextmanager
+def open_session(where: Paths, name: str) -> Iterator[SessionLease]:
+    """Open a session in a running sandbox (call `start` first).
+
+    Raises:
+        TransientError: it is not running.
+        SbxError: the guest agent cannot be reached.
+    """
+    spec = records.read_spec(where, name)
+    with connect(where.run_folder(spec.id) / names.CONTROL_SOCKET) as client:
+        client.ask(Request(verb=Verb.SESSION), timeout_s=_SESSION_TIMEOUT_S)
+        with socket.socket(fileno=client.take_fd()) as sock:
+            sock.setblocking(True)
+            yield SessionLease(spec=spec, sock=sock)
+
+
+def keep_running(where: Paths, name: str, *, keep: bool) -> None:
+    """Say whether a running sandbox stays up after its last session."""
+    spec = records.read_spec(where, name)
+    with connect(where.run_folder(spec.id) / names.CONTROL_SOCKET) as client:
+        client.ask(Request(verb=Verb.KEEP, keep=keep), timeout_s=_SESSION_TIMEOUT_S)

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start: spawn a sandbox's supervisor and follow its report until the sandbox is ready."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import sbx
+from sbx.control.client import connect
+from sbx.control.messages import MAX_LINE_BYTES, Request, StartEvent, Verb, to_error
+from sbx.errors import PermanentError, SbxError
+from sbx.lifecycle.status import status
+from sbx.sandbox.state import State
+from sbx.sandbox.status import SandboxStatus
+from sbx.store import codec, records
+from sbx.store import paths as names
+from sbx.store.paths import Paths, make_private
+from sbx.system.files import private_folder
+from sbx.system.locks import hold_lock, hold_slot
+from sbx.system.process import base_env, popen
+
+Listener = Callable[[StartEvent], None]
+
+_STOP_TIMEOUT_S = 60.0
+
+
+def start(where: Paths, name: str, listener: Listener) -> SandboxStatus:
+    """Bring a sandbox up, or wait until somebody else's start is over; returns when it is ready.
+
+    A caller that is interrupted takes its own start back.
+
+    Raises:
+        NotFoundError: there is no such sandbox.
+        SbxError: what went wrong, as the supervisor reports it.
+    """
+    make_private(where)
+    records.read_spec(where, name)
+    with hold_lock(where.sandbox(name) / names.VERB_LOCK):
+        now = status(where, name)
+        match now.state:
+            case State.RUNNING:
+                return now
+            case State.STARTING | State.STOPPING:
+                _await_ready(where, now)
+            case _:
+                _launch(where, now, listener)
+        return status(where, name)
+
+
+def _await_ready(where: Paths, now: SandboxStatus) -> None:
+    """The starter was killed and its supervisor goes on, or the last one is still on its way down."""
+    socket_path = where.run_folder(now.spec.id) / names.CONTROL_SOCKET
+    with connect(socket_path) as client:
+        client.ask(Request(verb=Verb.READY), timeout_s=None)
+
+
+def _launch(where: Paths, now: SandboxStatus, listener: Listener) -> None:
+    private_folder(where.run_folder(now.spec.id))
+    # Boots are bound to the processor: as many at once as there are cores end soonest, all of them.
+    slots = max(os.cpu_count() or 1, 1)
+    with hold_slot(where.runtime / "boot-slots", slots) as slot, _report_sockets() as (ours, theirs):
+        try:
+            _spawn(where, now.spec.name, report=theirs.fileno(), slot=slot)
+            theirs.close()
+            os.close(slot)  # the supervisor has it, and gives it back when the guest is up
+            _follow(ours, listener)
+        except (KeyboardInterrupt, SystemExit):
+            _take_back(where, now)
+            raise
+
+
+@contextlib.contextmanager
+def _report_sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def _spawn(where: Paths, name: str, *, report: int, slot: int) -> None:
+    folder = where.sandbox(name)
+    log = os.open(folder / names.SUPERVISOR_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    args = [sys.executable, "-P", "-m", "sbx.supervisor", "--report-fd", str(report), "--slot-fd", str(slot)]
+    for option, path in (("state", where.state), ("config", where.config), ("cache", where.cache)):
+        args += [f"--{option}", str(path)]
+    try:
+        child = popen(
+            [*args, "--runtime", str(where.runtime), name],
+            env={**base_env(), "PYTHONPATH": str(Path(sbx.__file__).parent.parent)},
+            cwd=Path("/"),
+            stdout=log,
+            stderr=log,
+            pass_fds=(report, slot),
+            new_session=True,
+        )
+    finally:
+        os.close(log)
+    if child.wait() != 0:  # it forks and leaves the parent at once, so that nobody has to reap it
+        raise PermanentError(
+            "the supervisor did not start", hint=f"See: {folder / names.SUPERVISOR_LOG}"
+        )
+
+
+def _follow(report: socket.socket, listener: Listener) -> None:
+    """Hand over each event until the sandbox is ready; raise what the supervisor reports."""
+    with report.makefile("rb") as lines:
+        while line := lines.readline(MAX_LINE_BYTES):
+            event = codec.from_json(StartEvent, json.loads(line))
+            listener(event)
+            if event.problem is not None:
+                raise to_error(event.problem)
+            if event.state is State.RUNNING:
+                return
+    raise PermanentError(
+        "the supervisor ended before the sandbox was ready", hint="Try again, then run: sbx diagnose"
+    )
+
+
+def _take_back(where: Paths, now: SandboxStatus) -> None:
+    with contextlib.suppress(SbxError), connect(
+        where.run_folder(now.spec.id) / names.CONTROL_SOCKET
+    ) as client:
+        client.ask(Request(verb=Verb.STOP), timeout_s=_STOP_TIMEOUT_S)
+        client.wait_closed()

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Status: what is true of each sandbox, found out by asking its lock and its supervisor."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+
+from sbx.control.client import ControlClient, connect
+from sbx.control.messages import Request, Verb
+from sbx.errors import SbxError
+from sbx.lifecycle.reconcile import reconcile
+from sbx.sandbox.record import SandboxRecord
+from sbx.sandbox.spec import SandboxSpec
+from sbx.sandbox.state import State
+from sbx.sandbox.status import Live, SandboxStatus
+from sbx.store import paths as names
+from sbx.store import records
+from sbx.store.paths import Paths
+from sbx.system.files import allocated_bytes
+from sbx.system.locks import is_locked
+
+_ANSWER_TIMEOUT_S = 2.0  # for all supervisors together: a wedged one must not hold up `ls`
+
+
+@dataclass(slots=True)
+class _Asked:
+    spec: SandboxSpec
+    record: SandboxRecord
+    alive: bool
+    client: ControlClient | None = None
+    live: Live | None = None
+
+
+def status(where: Paths, name: str) -> SandboxStatus:
+    """The status of one sandbox.
+
+    Raises:
+        NotFoundError: there is no such sandbox.
+    """
+    return _statuses(where, (name,))[0]
+
+
+def list_all(where: Paths) -> tuple[SandboxStatus, ...]:
+    """The status of every sandbox that can be read, by name; damaged ones are left to `damaged`."""
+    readable = [name for name in records.names(where) if _is_readable(where, name)]
+    return _statuses(where, tuple(readable))
+
+
+def damaged(where: Paths) -> dict[str, SbxError]:
+    """The sandboxes whose folder cannot be read, and why."""
+    found: dict[str, SbxError] = {}
+    for name in records.names(where):
+        try:
+            records.read_spec(where, name)
+            records.read_record(where, name)
+        except SbxError as error:
+            found[name] = error
+    return found
+
+
+def _is_readable(where: Paths, name: str) -> bool:
+    try:
+        records.read_spec(where, name)
+        records.read_record(where, name)
+    except SbxError:
+        return False
+    return True
+
+
+def _statuses(where: Paths, wanted: tuple[str, ...]) -> tuple[SandboxStatus, ...]:
+    """Ask all at once, then collect the answers until one common deadline."""
+    with contextlib.ExitStack() as stack:
+        asked = [_ask(where, name, stack) for name in wanted]
+        deadline = time.monotonic() + _ANSWER_TIMEOUT_S
+        for one in asked:
+            if one.client is not None:
+                left = max(deadline - time.monotonic(), 0.01)
+                with contextlib.suppress(SbxError):
+                    one.live = one.client.receive(timeout_s=left).live
+        return tuple(_judge(where, one) for one in asked)
+
+
+def _ask(where: Paths, name: str, stack: contextlib.ExitStack) -> _Asked:
+    spec = records.read_spec(where, name)
+    alive = is_locked(where.sandbox(name) / names.SUPERVISOR_LOCK)
+    record = records.read_record(where, name) if alive else reconcile(where, spec)
+    asked = _Asked(spec=spec, record=record, alive=alive)
+    if alive:
+        with contextlib.suppress(SbxError):
+            socket_path = where.run_folder(spec.id) / names.CONTROL_SOCKET
+            client = stack.enter_context(connect(socket_path, timeout_s=_ANSWER_TIMEOUT_S))
+            client.send(Request(verb=Verb.STATUS))
+            asked.client = client
+    return asked
+
+
+def _judge(where: Paths, asked: _Asked) -> SandboxStatus:
+    if asked.live is not None:
+        state = asked.live.state
+    elif asked.alive:  # it holds the lock and does not answer: just begun, nearly over, or wedged
+        state = State.STARTING if asked.client is None else State.RUNNING
+    else:
+        state = State.FAILED if asked.record.failure is not None else State.STOPPED
+    disk = where.sandbox(asked.spec.name) / names.DATA_DISK
+    return SandboxStatus(
+        spec=asked.spec,
+        record=asked.record,
+        state=state,
+        live=asked.live,
+        responsive=not asked.alive or asked.live is not None,
+        disk_bytes=allocated_bytes(disk) if disk.exists() else 0,
+    )

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was made on the host for a sandbox, written before it is made, so that it can be undone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sbx.sandbox.parts import Accel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why the last start or run ended badly, in the words of the error."""
+
+    message: str
+    hint: str | None
+    details: str | None
+    at: datetime  # UTC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxRecord:
+    """The host's side of a sandbox; everything here may be stale after a crash, and is checked."""
+
+    starts: int = 0  # completed bring-ups
+    supervisor_pid: int | None = None  # set while a supervisor should be alive
+    accel: Accel | None = None  # of the last start
+    last_used_at: datetime | None = None  # UTC, end of the last session
+    stopped_at: datetime | None = None  # UTC
+    detached: bool = False  # keeps running after the last session
+    failure: Failure | None = None

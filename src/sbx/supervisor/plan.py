@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a bring-up works with: the sandbox's spec, its folders, and the prepared parts it stands on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sbx.errors import PermanentError
+from sbx.image.store import ImageStore
+from sbx.sandbox.parts import Accel, GuestTools, Layer, RuntimeBundle
+from sbx.sandbox.spec import SandboxSpec
+from sbx.store.paths import Paths
+from sbx.vm.accel import choose_accel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The prepared files that one sandbox needs."""
+
+    runtime: RuntimeBundle
+    tools: GuestTools
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything a bring-up is given."""
+
+    where: Paths
+    spec: SandboxSpec
+    folder: Path
+
+
+def find_parts(plan: Plan) -> Parts:
+    """Look up the parts; nothing is built here.
+
+    Raises:
+        PermanentError: one is missing or damaged.
+    """
+    store = ImageStore(plan.where.cache)
+    runtime, tools = store.runtime(), store.tools()
+    if runtime is None or tools is None:
+        missing = "runtime bundle" if runtime is None else "guest tools"
+        raise PermanentError(f"the {missing} is missing or damaged", hint="Run: sbx setup")
+    layers = tuple(_layer(store, digest) for digest in plan.spec.layers)
+    return Parts(runtime=runtime, tools=tools, layers=layers)
+
+
+def find_accel(plan: Plan, parts: Parts) -> Accel:
+    """Decide between KVM and emulation (raises HostError if KVM was asked for and does not work)."""
+    return choose_accel(plan.spec.accel, parts.runtime, plan.where.cache).accel
+
+
+def _layer(store: ImageStore, digest: str) -> Layer:
+    layer = store.layer(digest)
+    if layer is None:
+        raise PermanentError(
+            f"a layer of the template is missing or damaged: {digest[:12]}",
+            hint="Copy your work out of the workspace, remove the sandbox and create it again",
+        )
+    return layer

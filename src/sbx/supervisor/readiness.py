@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What must come true for a sandbox to be ready, in order: each with a deadline and a remedy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """One step of a bring-up. `description` completes "… was not ready within N s"."""
+
+    name: str
+    description: str
+    deadline_s: float
+    hint: str
+
+
+PARTS = Requirement(
+    name="parts",
+    description="the runtime bundle",
+    deadline_s=60,
+    hint="Run: sbx setup",
+)
+ACCEL = Requirement(
+    name="accel",
+    description="the decision between KVM and emulation",
+    deadline_s=30,
+    hint="Run: sbx diagnose, or name one with --accel",
+)
+NETWORK = Requirement(
+    name="network",
+    description="the sandbox's network namespace",
+    deadline_s=30,
+    hint="Run: sbx diagnose",
+)
+SHARE = Requirement(
+    name="share",
+    description="the file server for the workspace",
+    deadline_s=30,
+    hint="Check that the workspace's file system answers, then run: sbx diagnose",
+)
+MACHINE = Requirement(
+    name="machine",
+    description="the virtual machine monitor",
+    deadline_s=30,
+    hint="Run: sbx diagnose",
+)
+BOOT = Requirement(
+    name="boot",
+    description="the guest agent",
+    deadline_s=90,
+    hint="See console.log in the sandbox's folder; the host may be overloaded",
+)
+CONFIGURE = Requirement(
+    name="configure",
+    description="the guest's identity",
+    deadline_s=30,
+    hint="See console.log in the sandbox's folder",
+)
+PLUG = Requirement(
+    name="plug",
+    description="the sandbox's disks",
+    deadline_s=30,
+    hint="See supervisor.log in the sandbox's folder",
+)
+ASSEMBLE = Requirement(
+    name="assemble",
+    description="the sandbox inside the machine",
+    deadline_s=90,
+    hint="See console.log in the sandbox's folder",
+)
+
+ALL = (PARTS, ACCEL, NETWORK, SHARE, MACHINE, BOOT, CONFIGURE, PLUG, ASSEMBLE)

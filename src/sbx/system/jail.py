@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The jail for programs that face the guest: bubblewrap with the runtime bundle as `/`.
+
+Everything is unshared (user, mount, pid, network, ipc, uts, cgroup), all capabilities are dropped,
+the jail dies with its parent, and only what is named here is visible. See bwrap(1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+
+class BindKind(Enum):
+    """How a host path appears in the jail."""
+
+    READ_ONLY = "--ro-bind"
+    READ_WRITE = "--bind"
+    DEVICE = "--dev-bind"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bind:
+    """A host path made visible in the jail."""
+
+    source: Path
+    target: Path
+    kind: BindKind = BindKind.READ_ONLY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jail:
+    """What a jailed program sees: `root` (read-only) as `/`, an own /proc and /dev, and `binds`."""
+
+    root: Path
+    binds: tuple[Bind, ...] = ()
+    tmpfs: tuple[Path, ...] = (Path("/tmp"), Path("/run"))  # noqa: S108 - inside the jail
+
+    def command(self, program: Sequence[str | Path]) -> list[str]:
+        """The argument list that runs `program` in this jail."""
+        args = [
+            "bwrap",
+            "--unshare-all",
+            "--die-with-parent",
+            "--new-session",
+            "--cap-drop", "ALL",
+            "--hostname", "jail",
+            "--clearenv",
+            "--setenv", "PATH", "/usr/bin:/usr/sbin:/usr/libexec",
+            "--setenv", "LANG", "C.UTF-8",
+            "--ro-bind", str(self.root), "/",
+            "--proc", "/proc",
+            "--dev", "/dev",
+        ]  # fmt: skip
+        for folder in self.tmpfs:
+            args += ["--tmpfs", str(folder)]
+        for bind in self.binds:
+            args += [bind.kind.value, str(bind.source), str(bind.target)]
+        return [*args, "--", *(str(part) for part in program)]

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one door for child processes.
+
+Argument lists only (never a shell), an explicit environment, standard input closed unless given,
+and on failure one line with the command as it could be pasted. Nothing else in the project may
+import `subprocess` or call `asyncio.create_subprocess_exec`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shlex
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from sbx.errors import HostError, PermanentError
+
+log = logging.getLogger(__name__)
+
+Arg = str | Path
+FileDescriptor = int | IO[bytes] | None
+
+# What a child may learn from our own environment: where things are and how to reach a mirror.
+_INHERITED = (
+    "PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TERM",
+    "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "XDG_DATA_HOME",
+    "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+    "SSL_CERT_FILE", "SSL_CERT_DIR",
+)  # fmt: skip
+_TAIL_CHARS = 2000
+
+
+class CommandError(PermanentError):
+    """A child process ended with a status other than zero."""
+
+    def __init__(self, args: Sequence[str], returncode: int, output: str) -> None:
+        name = Path(args[0]).name
+        super().__init__(
+            f"`{name}` failed with {describe_status(returncode)}",
+            details=f"{shlex.join(args)}\n{output[-_TAIL_CHARS:]}".rstrip(),
+        )
+        self.returncode = returncode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """How a finished child ended. A negative `returncode` is the number of the signal."""
+
+    args: tuple[str, ...]
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+def base_env() -> dict[str, str]:
+    """The environment that children get unless they are given another one."""
+    env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    # Debian's sbin directories are missing from an ordinary user's PATH, and nft and ip live there.
+    path = env.get("PATH", "/usr/local/bin:/usr/bin:/bin").split(":")
+    path += [p for p in ("/usr/local/sbin", "/usr/sbin", "/sbin") if p not in path]
+    return {**env, "PATH": ":".join(path), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+
+
+def describe_status(returncode: int) -> str:
+    """`status 3` or `signal 9`, for messages."""
+    return f"signal {-returncode}" if returncode < 0 else f"status {returncode}"
+
+
+def run(
+    args: Sequence[Arg],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: bytes | FileDescriptor = None,
+    stdout: FileDescriptor = subprocess.PIPE,
+    pass_fds: Sequence[int] = (),
+    timeout_s: float | None = None,
+    check: bool = True,
+) -> Completed:
+    """Run a child to its end and return its output.
+
+    Raises:
+        HostError: the program is not there.
+        CommandError: it failed and `check` is true, or it took longer than `timeout_s`.
+    """
+    argv = [str(a) for a in args]
+    given = stdin if isinstance(stdin, bytes) else None
+    source = None if given is not None else (subprocess.DEVNULL if stdin is None else stdin)
+    try:
+        done = subprocess.run(
+            argv,
+            env=dict(base_env() if env is None else env),
+            cwd=cwd,
+            input=given,
+            stdin=source,  # type: ignore[arg-type]
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            pass_fds=tuple(pass_fds),
+            timeout=timeout_s,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise _missing(argv[0]) from error
+    except subprocess.TimeoutExpired as error:
+        raise CommandError(argv, -9, f"no end after {timeout_s} s") from error
+    out = done.stdout if isinstance(done.stdout, bytes) else b""
+    if check and done.returncode != 0:
+        raise _failed(argv, done.returncode, done.stderr + out)
+    return Completed(args=tuple(argv), returncode=done.returncode, stdout=out, stderr=done.stderr)
+
+
+def run_lines(
+    args: Sequence[Arg],
+    on_line: Callable[[str], None],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdout: FileDescriptor = None,
+    pass_fds: Sequence[int] = (),
+) -> None:
+    """Run a child and hand over each line of its standard error (and output) as it comes.
+
+    `stdout` redirects the standard output elsewhere, so that only standard error is read.
+    The child is killed and awaited if `on_line` raises or the caller is interrupted.
+
+    Raises:
+        HostError, CommandError: as `run`.
+    """
+    argv = [str(a) for a in args]
+    child = popen(
+        argv,
+        env=env,
+        cwd=cwd,
+        stdout=subprocess.PIPE if stdout is None else stdout,
+        stderr=subprocess.STDOUT if stdout is None else subprocess.PIPE,
+        pass_fds=pass_fds,
+    )
+    stream = child.stdout if stdout is None else child.stderr
+    assert stream is not None
+    tail: list[str] = []
+    try:
+        for raw in stream:
+            line = raw.decode(errors="replace").rstrip("\n")
+            tail = [*tail[-40:], line]
+            on_line(line)
+    except BaseException:
+        child.kill()
+        raise
+    finally:
+        stream.close()
+        child.wait()
+    if child.returncode != 0:
+        raise _failed(argv, child.returncode, "\n".join(tail).encode())
+
+
+def popen(
+    args: Sequence[Arg],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: FileDescriptor = subprocess.DEVNULL,
+    stdout: FileDescriptor = subprocess.DEVNULL,
+    stderr: FileDescriptor = subprocess.DEVNULL,
+    pass_fds: Sequence[int] = (),
+    new_session: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start a child and return at once; the caller owns it and must wait for it.
+
+    Raises:
+        HostError: the program is not there.
+    """
+    argv = [str(a) for a in args]
+    try:
+        return subprocess.Popen(
+            argv,
+            env=dict(base_env() if env is None else env),
+            cwd=cwd,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=tuple(pass_fds),
+            start_new_session=new_session,
+        )
+    except FileNotFoundError as error:
+        raise _missing(argv[0]) from error
+
+
+async def spawn(
+    args: Sequence[Arg],
+    *,
+    env: Mapping[str, str] | None = None,
+    stdin: FileDescriptor = subprocess.DEVNULL,
+    stdout: FileDescriptor = subprocess.DEVNULL,
+    stderr: FileDescriptor = subprocess.DEVNULL,
+    pass_fds: Sequence[int] = (),
+) -> asyncio.subprocess.Process:
+    """Start a child of the running event loop; the caller owns it and must await its end.
+
+    Raises:
+        HostError: the program is not there.
+    """
+    argv = [str(a) for a in args]
+    try:
+        return await asyncio.create_subprocess_exec(
+            *argv,
+            env=dict(base_env() if env is None else env),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=tuple(pass_fds),
+        )
+    except FileNotFoundError as error:
+        raise _missing(argv[0]) from error
+
+
+def _missing(program: str) -> HostError:
+    return HostError(f"program not found: `{program}`", hint="Run: sbx diagnose")
+
+
+def _failed(argv: Sequence[str], returncode: int, output: bytes) -> CommandError:
+    error = CommandError(argv, returncode, output.decode(errors="replace"))
+    log.warning("child failed: %s: %s", describe_status(returncode), shlex.join(argv))
+    return error
