@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Are the packages of this Python environment what was installed?
+
+Each installed package has a record with the digests of its files. Reading them all takes a moment,
+so this is for `sbx diagnose` and for the moment after something could not be imported.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import metadata
+from pathlib import Path
+
+
+def damaged_files() -> tuple[Path, ...]:
+    """The files of installed packages that are missing or differ from their record."""
+    return tuple(
+        Path(str(file.locate()))
+        for package in metadata.distributions()
+        for file in package.files or ()
+        if file.hash is not None and not _fits(Path(str(file.locate())), file.hash)
+    )
+
+
+def _fits(path: Path, wanted: metadata.FileHash) -> bool:
+    try:
+        digest = hashlib.new(wanted.mode, path.read_bytes()).digest()
+    except OSError:
+        return False
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == wanted.value
