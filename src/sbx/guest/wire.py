@@ -196,7 +196,7 @@ class Fields:
         return [Fields(item) for item in self._list(name, count)]
 
     def pairs(self, name: str, count: int, limit: int) -> dict[str, str]:
-        """An object of at most `count` strings; missing is empty. Names are not empty, without `=`."""
+        """An object of at most `count` strings; missing is empty. No name is empty or has a `=`."""
         found: dict[str, str] = {}
         value = self._values.get(name)
         inner = Fields({} if value is None else value)
