@@ -37,6 +37,10 @@ class Jail:
     root: Path
     binds: tuple[Bind, ...] = ()
     tmpfs: tuple[Path, ...] = (Path("/tmp"), Path("/run"))  # noqa: S108 - inside the jail
+    sealed: tuple[Path, ...] = ()  # mounts made read-only last, when what they hold is in place
+    user: int | None = None  # our own uid and gid as the program sees them; None: unchanged
+    seccomp_fd: int | None = None  # a classic BPF program to load before the program starts
+    info_fd: int | None = None  # where bwrap writes `child-pid`, as JSON
 
     def command(self, program: Sequence[str | Path]) -> list[str]:
         """The argument list that runs `program` in this jail."""
@@ -58,4 +62,12 @@ class Jail:
             args += ["--tmpfs", str(folder)]
         for bind in self.binds:
             args += [bind.kind.value, str(bind.source), str(bind.target)]
+        for folder in self.sealed:
+            args += ["--remount-ro", str(folder)]
+        if self.user is not None:
+            args += ["--uid", str(self.user), "--gid", str(self.user)]
+        if self.seccomp_fd is not None:
+            args += ["--seccomp", str(self.seccomp_fd)]
+        if self.info_fd is not None:
+            args += ["--info-fd", str(self.info_fd)]
         return [*args, "--", *(str(part) for part in program)]
