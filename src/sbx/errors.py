@@ -16,7 +16,9 @@ class SbxError(Exception):
     `details` holds longer evidence, such as the end of a log.
     """
 
-    def __init__(self, message: str, *, hint: str | None = None, details: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str | None = None, details: str | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint

@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,7 +53,9 @@ class ControlClient:
         try:
             line = self._line()
         except TimeoutError as error:
-            raise OutcomeUnknownError(f"the supervisor did not answer within {timeout_s} s") from error
+            raise OutcomeUnknownError(
+                f"the supervisor did not answer within {timeout_s} s"
+            ) from error
         except OSError as error:
             raise OutcomeUnknownError(f"the supervisor went away: {error.strerror}") from error
         if not line:
@@ -100,7 +102,7 @@ def _parse(line: bytes) -> Reply:
 
 
 @contextlib.contextmanager
-def connect(path: Path, *, timeout_s: float = 5.0) -> Iterator[ControlClient]:
+def connect(path: Path, *, timeout_s: float = 5.0) -> Generator[ControlClient]:
     """Connect to a supervisor's control socket.
 
     Raises:

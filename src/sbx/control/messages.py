@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a command line and a supervisor say to each other: one request and its replies per connection.
+"""What a command line and a supervisor say to each other: one request and reply per connection.
 
-JSON, one object a line (docs/control-protocol.md). A session's connected socket comes with the reply
-as a descriptor (SCM_RIGHTS, unix(7)), so that its data never runs through the supervisor.
+JSON, one object a line (docs/control-protocol.md). A session's connected socket comes with the
+reply as a descriptor (SCM_RIGHTS, unix(7)): its data never runs through the supervisor.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Request:
     generation: int = GENERATION
     verb: Verb
     keep: bool = False  # for KEEP
+    details: bool = False  # for STATUS: also ask the guest, which may take a second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

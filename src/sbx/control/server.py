@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The supervisor's end of the control socket: accepts, checks the peer, reads one request, hands it on."""
+"""The supervisor's end of the control socket: checks the peer, reads one request, hands it on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,14 +51,9 @@ Handler = Callable[[Connection, Request], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
-async def serve_control(path: Path, handler: Handler) -> AsyncIterator[None]:
-    """Listen on `path` (0600, in a 0700 folder) and run `handler` for each request until the end."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    listener.setblocking(False)
-    path.unlink(missing_ok=True)  # ours: the supervisor's lock is held
-    listener.bind(str(path))
-    path.chmod(0o600)
-    listener.listen(_BACKLOG)
+async def serve_control(path: Path, handler: Handler) -> AsyncGenerator[None]:
+    """Listen on `path` (0600, in a 0700 folder) and run `handler` for each request."""
+    listener = _listen(path)
     async with asyncio.TaskGroup() as tasks:
         accepting = tasks.create_task(_accept(listener, handler), name="control-accept")
         try:
@@ -66,7 +61,16 @@ async def serve_control(path: Path, handler: Handler) -> AsyncIterator[None]:
         finally:
             accepting.cancel()
             listener.close()
-            path.unlink(missing_ok=True)
+
+
+def _listen(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    listener.settimeout(0)
+    path.unlink(missing_ok=True)  # ours: the supervisor's lock is held
+    listener.bind(str(path))
+    path.chmod(0o600)
+    listener.listen(_BACKLOG)
+    return listener
 
 
 async def _accept(listener: socket.socket, handler: Handler) -> None:
@@ -74,7 +78,7 @@ async def _accept(listener: socket.socket, handler: Handler) -> None:
     async with asyncio.TaskGroup() as tasks:
         while True:
             sock, _address = await loop.sock_accept(listener)
-            sock.setblocking(False)
+            sock.settimeout(0)
             tasks.create_task(_serve(sock, handler), name="control-connection")
 
 
@@ -86,10 +90,10 @@ async def _serve(sock: socket.socket, handler: Handler) -> None:
         request = await _read(sock)
         if request is not None:
             await _answer(connection, handler, request)
-    except OSError as error:
-        log.info("control connection lost: %s", error)
     except TimeoutError:
         log.info("control connection sent no request")
+    except OSError as error:
+        log.info("control connection lost: %s", error)
     finally:
         sock.close()
 

@@ -23,7 +23,9 @@ class PrunePlan:
     """What a prune would do."""
 
     remove: tuple[SandboxStatus, ...]
-    skipped_unknown_stop: tuple[str, ...]  # names; never started, or from before stops were recorded
+    skipped_unknown_stop: tuple[
+        str, ...
+    ]  # names; never started, or from before stops were recorded
 
 
 def plan_prune(where: Paths, *, until: datetime | None = None) -> PrunePlan:

@@ -43,7 +43,7 @@ def reconcile(where: Paths, spec: SandboxSpec) -> SandboxRecord:
             supervisor_pid=None,
             stopped_at=datetime.now(UTC),
             failure=Failure(
-                message="the supervisor ended without stopping the machine (killed, or out of memory)",
+                message="the supervisor was killed, and the machine with it",
                 hint=f"The data disk is kept; start it again with: sbx run --name {spec.name}",
                 details=None,
                 at=datetime.now(UTC),

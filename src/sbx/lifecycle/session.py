@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from sbx.control.client import connect
@@ -27,7 +27,7 @@ class SessionLease:
 
 
 @contextlib.contextmanager
-def open_session(where: Paths, name: str) -> Iterator[SessionLease]:
+def open_session(where: Paths, name: str) -> Generator[SessionLease]:
     """Open a session in a running sandbox (call `start` first).
 
     Raises:
@@ -38,7 +38,7 @@ def open_session(where: Paths, name: str) -> Iterator[SessionLease]:
     with connect(where.run_folder(spec.id) / names.CONTROL_SOCKET) as client:
         client.ask(Request(verb=Verb.SESSION), timeout_s=_SESSION_TIMEOUT_S)
         with socket.socket(fileno=client.take_fd()) as sock:
-            sock.setblocking(True)
+            sock.settimeout(None)
             yield SessionLease(spec=spec, sock=sock)
 
 

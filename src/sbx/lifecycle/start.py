@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import sbx
@@ -54,7 +54,7 @@ def start(where: Paths, name: str, listener: Listener) -> SandboxStatus:
 
 
 def _await_ready(where: Paths, now: SandboxStatus) -> None:
-    """The starter was killed and its supervisor goes on, or the last one is still on its way down."""
+    """The starter was killed and its supervisor goes on, or the last one is on its way down."""
     socket_path = where.run_folder(now.spec.id) / names.CONTROL_SOCKET
     with connect(socket_path) as client:
         client.ask(Request(verb=Verb.READY), timeout_s=None)
@@ -64,7 +64,10 @@ def _launch(where: Paths, now: SandboxStatus, listener: Listener) -> None:
     private_folder(where.run_folder(now.spec.id))
     # Boots are bound to the processor: as many at once as there are cores end soonest, all of them.
     slots = max(os.cpu_count() or 1, 1)
-    with hold_slot(where.runtime / "boot-slots", slots) as slot, _report_sockets() as (ours, theirs):
+    with (
+        hold_slot(where.runtime / "boot-slots", slots) as slot,
+        _report_sockets() as (ours, theirs),
+    ):
         try:
             _spawn(where, now.spec.name, report=theirs.fileno(), slot=slot)
             theirs.close()
@@ -76,7 +79,7 @@ def _launch(where: Paths, now: SandboxStatus, listener: Listener) -> None:
 
 
 @contextlib.contextmanager
-def _report_sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+def _report_sockets() -> Generator[tuple[socket.socket, socket.socket]]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         yield ours, theirs
@@ -84,8 +87,19 @@ def _report_sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 def _spawn(where: Paths, name: str, *, report: int, slot: int) -> None:
     folder = where.sandbox(name)
-    log = os.open(folder / names.SUPERVISOR_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    args = [sys.executable, "-P", "-m", "sbx.supervisor", "--report-fd", str(report), "--slot-fd", str(slot)]
+    log = os.open(
+        folder / names.SUPERVISOR_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+    )
+    args = [
+        sys.executable,
+        "-P",
+        "-m",
+        "sbx.supervisor",
+        "--report-fd",
+        str(report),
+        "--slot-fd",
+        str(slot),
+    ]
     for option, path in (("state", where.state), ("config", where.config), ("cache", where.cache)):
         args += [f"--{option}", str(path)]
     try:
@@ -117,13 +131,15 @@ def _follow(report: socket.socket, listener: Listener) -> None:
             if event.state is State.RUNNING:
                 return
     raise PermanentError(
-        "the supervisor ended before the sandbox was ready", hint="Try again, then run: sbx diagnose"
+        "the supervisor ended before the sandbox was ready",
+        hint="Try again, then run: sbx diagnose",
     )
 
 
 def _take_back(where: Paths, now: SandboxStatus) -> None:
-    with contextlib.suppress(SbxError), connect(
-        where.run_folder(now.spec.id) / names.CONTROL_SOCKET
-    ) as client:
+    with (
+        contextlib.suppress(SbxError),
+        connect(where.run_folder(now.spec.id) / names.CONTROL_SOCKET) as client,
+    ):
         client.ask(Request(verb=Verb.STOP), timeout_s=_STOP_TIMEOUT_S)
         client.wait_closed()

@@ -33,13 +33,13 @@ class _Asked:
     live: Live | None = None
 
 
-def status(where: Paths, name: str) -> SandboxStatus:
-    """The status of one sandbox.
+def status(where: Paths, name: str, *, details: bool = False) -> SandboxStatus:
+    """The status of one sandbox; `details` asks the guest for its figures too.
 
     Raises:
         NotFoundError: there is no such sandbox.
     """
-    return _statuses(where, (name,))[0]
+    return _statuses(where, (name,), details=details)[0]
 
 
 def list_all(where: Paths) -> tuple[SandboxStatus, ...]:
@@ -69,10 +69,12 @@ def _is_readable(where: Paths, name: str) -> bool:
     return True
 
 
-def _statuses(where: Paths, wanted: tuple[str, ...]) -> tuple[SandboxStatus, ...]:
+def _statuses(
+    where: Paths, wanted: tuple[str, ...], *, details: bool = False
+) -> tuple[SandboxStatus, ...]:
     """Ask all at once, then collect the answers until one common deadline."""
     with contextlib.ExitStack() as stack:
-        asked = [_ask(where, name, stack) for name in wanted]
+        asked = [_ask(where, name, stack, details=details) for name in wanted]
         deadline = time.monotonic() + _ANSWER_TIMEOUT_S
         for one in asked:
             if one.client is not None:
@@ -82,7 +84,7 @@ def _statuses(where: Paths, wanted: tuple[str, ...]) -> tuple[SandboxStatus, ...
         return tuple(_judge(where, one) for one in asked)
 
 
-def _ask(where: Paths, name: str, stack: contextlib.ExitStack) -> _Asked:
+def _ask(where: Paths, name: str, stack: contextlib.ExitStack, *, details: bool) -> _Asked:
     spec = records.read_spec(where, name)
     alive = is_locked(where.sandbox(name) / names.SUPERVISOR_LOCK)
     record = records.read_record(where, name) if alive else reconcile(where, spec)
@@ -91,7 +93,7 @@ def _ask(where: Paths, name: str, stack: contextlib.ExitStack) -> _Asked:
         with contextlib.suppress(SbxError):
             socket_path = where.run_folder(spec.id) / names.CONTROL_SOCKET
             client = stack.enter_context(connect(socket_path, timeout_s=_ANSWER_TIMEOUT_S))
-            client.send(Request(verb=Verb.STATUS))
+            client.send(Request(verb=Verb.STATUS, details=details))
             asked.client = client
     return asked
 

@@ -64,7 +64,7 @@ def _kill(where: Paths, name: str) -> StopResult:
     with contextlib.suppress(ProcessLookupError):
         descriptor = os.pidfd_open(pid)
         try:
-            # The lock is still held after the descriptor was taken, so the pid is not somebody else's.
+            # The lock is still held after the descriptor was taken: the pid is nobody else's.
             if is_locked(where.sandbox(name) / names.SUPERVISOR_LOCK):
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         finally:

@@ -28,7 +28,7 @@ class RuntimeBundle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestTools:
-    """The guest root: a read-only EROFS image with the guest agent, and the initramfs that mounts it."""
+    """The guest root: an EROFS image with the guest agent, and the initramfs that mounts it."""
 
     digest: str
     image: Path

@@ -28,7 +28,11 @@ class Mount:
 
     def __str__(self) -> str:
         suffix = ":ro" if self.read_only else ""
-        return f"{self.source}{suffix}" if self.source == self.target else f"{self.source}:{self.target}{suffix}"
+        return (
+            f"{self.source}{suffix}"
+            if self.source == self.target
+            else f"{self.source}:{self.target}{suffix}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

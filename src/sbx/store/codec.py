@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Typed dataclasses to JSON and back, strictly: unknown keys, missing keys and wrong types are errors.
+"""Typed dataclasses to JSON and back: unknown keys, missing keys and wrong types are errors.
 
 A parsing edge: the only place where untyped JSON is looked at. pydantic would do, at ten times the
 import time of the whole command line (docs/decisions/0004-own-json-codec.md).
@@ -80,11 +80,11 @@ def _decode(kind: Any, value: object, where: str) -> object:
     if origin in (Union, types.UnionType):
         return _optional(kind, value, where)
     if origin is tuple:
-        items = _expect(list, value, where)
+        items = cast("list[object]", _expect(list, value, where))
         return tuple(_decode(get_args(kind)[0], v, f"{where}[{i}]") for i, v in enumerate(items))
     if origin is dict:
-        pairs = _expect(dict, value, where)
-        return {str(k): _decode(get_args(kind)[1], v, f"{where}.{k}") for k, v in pairs.items()}
+        pairs = cast("dict[str, object]", _expect(dict, value, where))
+        return {k: _decode(get_args(kind)[1], v, f"{where}.{k}") for k, v in pairs.items()}
     if dataclasses.is_dataclass(kind):
         return _record(cast("type[object]", kind), value, where)
     return _scalar(kind, value, where)
@@ -105,11 +105,13 @@ def _scalar(kind: Any, value: object, where: str) -> object:
             return Path(_expect(str, value, where))
         if isinstance(kind, type) and issubclass(kind, StrEnum):
             return kind(_expect(str, value, where))
+    except CodecError:
+        raise
     except ValueError as error:
         raise CodecError(f"{where}: {error}") from error
     if kind is float and type(value) is int:
         return float(value)
-    return _expect(kind, value, where)
+    return _expect(cast("type[object]", kind), value, where)
 
 
 def _expect(kind: type[T], value: object, where: str) -> T:
@@ -119,10 +121,10 @@ def _expect(kind: type[T], value: object, where: str) -> T:
 
 
 def _record(kind: type[object], value: object, where: str) -> object:
-    data: dict[object, object] = _expect(dict, value, where)
+    data = cast("dict[str, object]", _expect(dict, value, where))
     hints = get_type_hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # checked above
-    if unknown := sorted(str(k) for k in data.keys() - fields.keys()):
+    if unknown := sorted(data.keys() - fields.keys()):
         raise CodecError(f"{where}: unknown key `{unknown[0]}`")
     found: dict[str, object] = {}
     for name, spec in fields.items():

@@ -24,8 +24,19 @@ VERB_LOCK = "verb.lock"
 EVENTS = "events.jsonl"
 SUPERVISOR_LOG = "supervisor.log"
 CONSOLE_LOG = "console.log"
+SHARE_LOG = "share.log"
 CONTROL_SOCKET = "control.sock"
-SANDBOX_FILES = (SPEC, RECORD, DATA_DISK, SUPERVISOR_LOCK, VERB_LOCK, EVENTS, SUPERVISOR_LOG, CONSOLE_LOG)
+SANDBOX_FILES = (
+    SPEC,
+    RECORD,
+    DATA_DISK,
+    SUPERVISOR_LOCK,
+    VERB_LOCK,
+    EVENTS,
+    SUPERVISOR_LOG,
+    CONSOLE_LOG,
+    SHARE_LOG,
+)
 
 SETTINGS = "settings.json"
 _SUN_PATH_BYTES = 107  # unix(7): 108 with the closing NUL
@@ -80,13 +91,22 @@ def make_private(paths: Paths) -> None:
         HostError: one cannot be made, or belongs to somebody else.
     """
     # The parent of `runtime` is listed for the fallback below /tmp, where anybody may make folders.
-    for folder in (paths.state, paths.sandboxes, paths.config, paths.cache, paths.runtime.parent, paths.runtime):
+    for folder in (
+        paths.state,
+        paths.sandboxes,
+        paths.config,
+        paths.cache,
+        paths.runtime.parent,
+        paths.runtime,
+    ):
         private_folder(folder)
 
 
 def _xdg(variable: str, default: Path) -> Path:
     value = os.environ.get(variable, "")
-    return Path(value) if value.startswith("/") else default  # the specification ignores relative values
+    return (
+        Path(value) if value.startswith("/") else default
+    )  # the specification ignores relative values
 
 
 def _runtime_base() -> Path:

@@ -55,7 +55,7 @@ def create_folder(where: Paths, spec: SandboxSpec) -> Path:
 
 
 def delete_folder(where: Paths, name: str) -> None:
-    """Remove a sandbox's folder: first its name, then its bytes, so that a crash leaves no half one."""
+    """Remove a folder: first its name, then its bytes, so that a crash leaves no half one."""
     gone = where.sandboxes / f"{_GONE}{secrets.token_hex(8)}"
     try:
         where.sandbox(name).rename(gone)
@@ -65,7 +65,7 @@ def delete_folder(where: Paths, name: str) -> None:
 
 
 def sweep(where: Paths) -> None:
-    """Delete what a killed create or remove left behind; never in the way of one that is at work."""
+    """Delete what a killed create or remove left behind; never in the way of one at work."""
     if not where.sandboxes.is_dir():
         return
     lock = try_lock(where.state / _CREATE_LOCK)

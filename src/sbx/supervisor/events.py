@@ -9,7 +9,7 @@ import json
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +35,12 @@ class Events:
 
     def write(self, kind: str, **facts: str | float | int | None) -> None:
         """Append one event; a full disk must not end the sandbox, so a failure is only logged."""
-        line = {"at": datetime.now(UTC).isoformat(), "since_s": self._since(), "event": kind, **facts}
+        line = {
+            "at": datetime.now(UTC).isoformat(),
+            "since_s": self._since(),
+            "event": kind,
+            **facts,
+        }
         try:
             if self.path.exists() and self.path.stat().st_size > _MAX_BYTES:
                 self.path.replace(self.path.with_suffix(".jsonl.1"))
@@ -62,7 +67,7 @@ class Events:
             self.report = None
 
     @contextlib.asynccontextmanager
-    async def phase(self, requirement: Requirement) -> AsyncIterator[None]:
+    async def phase(self, requirement: Requirement) -> AsyncGenerator[None]:
         """Run one step of the bring-up within its deadline, told and timed.
 
         Raises:

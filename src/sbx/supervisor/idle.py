@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Auto-stop: a sandbox that nobody uses is stopped after a grace period (no timer while it is used)."""
+"""Auto-stop: a sandbox that nobody uses is stopped after a grace period."""
 
 from __future__ import annotations
 

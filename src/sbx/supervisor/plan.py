@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a bring-up works with: the sandbox's spec, its folders, and the prepared parts it stands on."""
+"""What a bring-up works with: the sandbox's spec, its folders, and the parts it stands on."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Plan:
     where: Paths
     spec: SandboxSpec
     folder: Path
+    is_first_start: bool  # it was never up, so whatever is on its data disk is nobody's
 
 
 def find_parts(plan: Plan) -> Parts:
@@ -48,7 +49,7 @@ def find_parts(plan: Plan) -> Parts:
 
 
 def find_accel(plan: Plan, parts: Parts) -> Accel:
-    """Decide between KVM and emulation (raises HostError if KVM was asked for and does not work)."""
+    """Decide between KVM and emulation (HostError if KVM was asked for and does not work)."""
     return choose_accel(plan.spec.accel, parts.runtime, plan.where.cache).accel
 
 

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from sbx.errors import HostError
@@ -33,7 +33,9 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temp.unlink()
-        raise HostError(f"cannot write `{path}`: {error.strerror}", hint=_space_hint(error)) from error
+        raise HostError(
+            f"cannot write `{path}`: {error.strerror}", hint=_space_hint(error)
+        ) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -55,11 +57,15 @@ def private_folder(path: Path) -> Path:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         facts = path.stat()
         if facts.st_uid != os.geteuid():
-            raise HostError(f"folder belongs to another user: `{path}`", hint=f"Remove or rename: {path}")
+            raise HostError(
+                f"folder belongs to another user: `{path}`", hint=f"Remove or rename: {path}"
+            )
         if facts.st_mode & 0o077:
             path.chmod(0o700)
     except OSError as error:
-        raise HostError(f"cannot use folder `{path}`: {error.strerror}", hint=_space_hint(error)) from error
+        raise HostError(
+            f"cannot use folder `{path}`: {error.strerror}", hint=_space_hint(error)
+        ) from error
     return path
 
 
@@ -87,7 +93,7 @@ def allocated_bytes(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def owned_fd(fd: int) -> Iterator[int]:
+def owned_fd(fd: int) -> Generator[int]:
     """Close a bare descriptor at the end of the block."""
     try:
         yield fd

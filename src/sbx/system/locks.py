@@ -11,10 +11,14 @@ import contextlib
 import fcntl
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
-_F_OFD_GETLK, _F_OFD_SETLK, _F_OFD_SETLKW = 36, 37, 38  # <fcntl.h>, not in Python's fcntl before 3.14
+_F_OFD_GETLK, _F_OFD_SETLK, _F_OFD_SETLKW = (
+    36,
+    37,
+    38,
+)  # <fcntl.h>, not in Python's fcntl before 3.14
 _FLOCK = "hhqqi4x"  # struct flock on 64-bit Linux
 
 
@@ -55,7 +59,7 @@ def is_locked(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def hold_lock(path: Path) -> Iterator[None]:
+def hold_lock(path: Path) -> Generator[None]:
     """Wait for the lock at `path` and hold it for the block."""
     fd = _open(path)
     try:
@@ -66,7 +70,7 @@ def hold_lock(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def hold_slot(folder: Path, slots: int) -> Iterator[int]:
+def hold_slot(folder: Path, slots: int) -> Generator[int]:
     """Wait for one of `slots` places shared by all processes of the user.
 
     Yields the descriptor that holds the place: it may be passed to a child, closed early, and is

@@ -12,7 +12,7 @@ _MAX_BYTES = 1 << 20
 
 
 def log_to_file(path: Path, *, debug: bool = False) -> None:
-    """Send all log records of this process to `path`; one older generation is kept as `<name>.1`."""
+    """Send all log records of this process to `path`; one older generation is kept beside it."""
     handler = logging.handlers.RotatingFileHandler(path, maxBytes=_MAX_BYTES, backupCount=1)
     formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s")
     formatter.datefmt = "%Y-%m-%dT%H:%M:%S"

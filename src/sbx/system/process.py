@@ -89,29 +89,34 @@ def run(
         CommandError: it failed and `check` is true, or it took longer than `timeout_s`.
     """
     argv = [str(a) for a in args]
-    given = stdin if isinstance(stdin, bytes) else None
-    source = None if given is not None else (subprocess.DEVNULL if stdin is None else stdin)
     try:
-        done = subprocess.run(
+        child = subprocess.Popen(
             argv,
             env=dict(base_env() if env is None else env),
             cwd=cwd,
-            input=given,
-            stdin=source,  # type: ignore[arg-type]
+            stdin=subprocess.PIPE if isinstance(stdin, bytes) else _or_closed(stdin),
             stdout=stdout,
             stderr=subprocess.PIPE,
             pass_fds=tuple(pass_fds),
-            timeout=timeout_s,
-            check=False,
         )
     except FileNotFoundError as error:
         raise _missing(argv[0]) from error
-    except subprocess.TimeoutExpired as error:
-        raise CommandError(argv, -9, f"no end after {timeout_s} s") from error
-    out = done.stdout if isinstance(done.stdout, bytes) else b""
-    if check and done.returncode != 0:
-        raise _failed(argv, done.returncode, done.stderr + out)
-    return Completed(args=tuple(argv), returncode=done.returncode, stdout=out, stderr=done.stderr)
+    with child:
+        try:
+            out, err = child.communicate(stdin if isinstance(stdin, bytes) else None, timeout_s)
+        except subprocess.TimeoutExpired as error:
+            child.kill()
+            raise CommandError(argv, -9, f"no end after {timeout_s} s") from error
+        except BaseException:
+            child.kill()
+            raise
+    if check and child.returncode != 0:
+        raise _failed(argv, child.returncode, err + (out or b""))
+    return Completed(args=tuple(argv), returncode=child.returncode, stdout=out or b"", stderr=err)
+
+
+def _or_closed(stream: FileDescriptor) -> int | IO[bytes]:
+    return subprocess.DEVNULL if stream is None else stream
 
 
 def run_lines(

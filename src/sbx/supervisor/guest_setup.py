@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the guest agent is told: who this machine is, and what the sandbox in it consists of."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+
+from sbx.agent.control import Assembly, Identity, LinkSetup, MountSetup
+from sbx.sandbox import addresses
+from sbx.sandbox.spec import SandboxSpec
+
+SHARE_TAG = "share"
+DATA_SERIAL = "data"
+_ENTROPY_BYTES = 64
+
+
+def layer_serial(number: int) -> str:
+    """The virtio-blk serial of a template's layer, counted from the lowest."""
+    return f"layer{number}"
+
+
+def identity(spec: SandboxSpec, session_key: bytes) -> Identity:
+    """What makes a machine this sandbox's, and no twin of another one (docs/security.md, I13)."""
+    return Identity(
+        hostname=spec.name,
+        machine_id=uuid.UUID(spec.id).hex,  # machine-id(5): the same at every start
+        time_ns=time.time_ns(),
+        entropy=os.urandom(_ENTROPY_BYTES),
+        session_key=session_key,
+        port=addresses.AGENT_PORT,
+        management=LinkSetup(
+            mac=addresses.MANAGEMENT_MAC,
+            address=addresses.MANAGEMENT,
+            prefix_length=addresses.PREFIX_LENGTH,
+        ),
+        sandbox=LinkSetup(
+            mac=addresses.SANDBOX_MAC,
+            address=addresses.SANDBOX,
+            prefix_length=addresses.PREFIX_LENGTH,
+            gateway=addresses.GATEWAY,
+        ),
+    )
+
+
+def assembly(spec: SandboxSpec, *, data_is_new: bool) -> Assembly:
+    """What the sandbox consists of."""
+    return Assembly(
+        layers=tuple(layer_serial(number) for number in range(len(spec.layers))),
+        data=DATA_SERIAL,
+        data_is_new=data_is_new,
+        share=SHARE_TAG if spec.mounts else None,
+        mounts=tuple(
+            MountSetup(
+                index=index,
+                target=str(mount.target),
+                read_only=mount.read_only,
+                is_file=mount.is_file,
+            )
+            for index, mount in enumerate(spec.mounts)
+        ),
+        user=spec.user,
+        workdir=spec.workdir,
+        env=_environment(spec),
+    )
+
+
+def _environment(spec: SandboxSpec) -> dict[str, str]:
+    """What every command in the sandbox finds (surface of the original: SANDBOX_*, WORKSPACE_DIR)."""
+    return {
+        **spec.env,
+        "SANDBOX_ID": spec.id,
+        "SANDBOX_NAME": spec.name,
+        "SANDBOX_VM_ID": spec.id,
+        "WORKSPACE_DIR": spec.workdir,
+    }
