@@ -49,12 +49,15 @@ def _lines(name: str) -> list[str]:
 def _one(item: str, host: Mapping[str, str], *, where: str) -> dict[str, str]:
     if not item.strip():
         if where == "--env":
-            raise UserError("empty variable in --env", hint="Use KEY=VALUE, or KEY to copy the host's value")
+            raise UserError(
+                "empty variable in --env", hint="Use KEY=VALUE, or KEY to copy the host's value"
+            )
         return {}
     key, equals, value = item.partition("=")
     if not key or any(c.isspace() or not c.isprintable() for c in key) or "\0" in value:
         raise UserError(
-            f'not a variable in {where}: "{item}"', hint="Use KEY=VALUE, or KEY to copy the host's value"
+            f'not a variable in {where}: "{item}"',
+            hint="Use KEY=VALUE, or KEY to copy the host's value",
         )
     if equals:
         return {key: value}

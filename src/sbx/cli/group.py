@@ -22,6 +22,7 @@ from sbx.errors import UserError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+_TAIL = "sbx.tail"  # in the context: the words after `--`
 _CLOUD_HINT = "Leave it out: all sandboxes run on this machine"
 
 
@@ -46,7 +47,9 @@ def _set_app_name(ctx: click.Context, param: click.Parameter, value: str | None)
 
 
 def _flag(names: Sequence[str], callback: Callable[..., None], text: str) -> click.Option:
-    return click.Option(names, is_flag=True, expose_value=False, is_eager=True, callback=callback, help=text)
+    return click.Option(
+        names, is_flag=True, expose_value=False, is_eager=True, callback=callback, help=text
+    )
 
 
 def global_options() -> list[click.Parameter]:
@@ -61,8 +64,12 @@ def global_options() -> list[click.Parameter]:
             help="Use a separate set of sandboxes, settings and state (for scripting)",
         ),
         _flag(["--cloud"], _refuse_cloud, "Refused: sbx has no cloud service"),
-        _flag(["-D", "--debug"], _set_debug, "Show debug logs, and a traceback when sbx itself fails"),
-        _flag(["--no-input"], _set_no_input, "Never prompt; fail and print the command to run instead"),
+        _flag(
+            ["-D", "--debug"], _set_debug, "Show debug logs, and a traceback when sbx itself fails"
+        ),
+        _flag(
+            ["--no-input"], _set_no_input, "Never prompt; fail and print the command to run instead"
+        ),
     ]
 
 
@@ -94,7 +101,67 @@ class Command(click.Command):
         _write_examples(self.examples, formatter)
         own = [p for p in self.get_params(ctx) if p.name not in GLOBAL_NAMES]
         _write_flags("Flags", own, ctx, formatter)
-        _write_flags("Global Flags", [p for p in self.params if p.name in GLOBAL_NAMES], ctx, formatter)
+        _write_flags(
+            "Global Flags", [p for p in self.params if p.name in GLOBAL_NAMES], ctx, formatter
+        )
+
+
+class TailCommand(Command):
+    """A command whose words after `--` are not its own: they are `tail(ctx)`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        cut = args.index("--") if "--" in args else len(args)
+        ctx.meta[_TAIL] = tuple(args[cut + 1 :])
+        return super().parse_args(ctx, args[:cut])
+
+
+def tail(ctx: click.Context) -> tuple[str, ...]:
+    """The words after `--`, verbatim."""
+    found: tuple[str, ...] = ctx.meta.get(_TAIL, ())
+    return found
+
+
+class CommandLine(Command):
+    """`[flags] SANDBOX [flags] [--] COMMAND [ARG...]`: from COMMAND on nothing is looked at.
+
+    The positional arguments must be two: the first word, and the rest with `nargs=-1`.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.allow_interspersed_args = False
+        before, first, rest = self._cut(args)
+        if first is not None and rest and rest[0].startswith("-") and rest[0] != "--":
+            more, word, others = self._cut(rest)
+            before, rest = before + more, others if word is None else [word, *others]
+        if rest and rest[0] == "--":
+            rest = rest[1:]
+        words = [] if first is None else ["--", first, *rest]
+        return super().parse_args(ctx, [*before, *words])
+
+    def _cut(self, args: list[str]) -> tuple[list[str], str | None, list[str]]:
+        """Flags with their values, the first word that is neither, and what follows it."""
+        at = 0
+        while at < len(args):
+            word = args[at]
+            if word == "--":
+                return args[:at], (args[at + 1] if at + 1 < len(args) else None), args[at + 2 :]
+            if word == "-" or not word.startswith("-"):
+                return args[:at], word, args[at + 1 :]
+            at += 2 if self._wants_next(word) else 1
+        return args, None, []
+
+    def _wants_next(self, word: str) -> bool:
+        """Whether the value of this flag, or of the last in `-itu`, is the next word."""
+        valued = {
+            name
+            for param in self.params
+            if isinstance(param, click.Option) and not param.is_flag and not param.count
+            for name in param.opts
+        }
+        if word.startswith("--"):
+            return word in valued
+        first = next((i for i, char in enumerate(word[1:], 1) if f"-{char}" in valued), None)
+        return first == len(word) - 1
 
 
 class Group(click.Group):
@@ -131,7 +198,9 @@ class Group(click.Group):
             summary = command.get_short_help_str(120).removesuffix(".")
             formatter.write(f"  {name:<{width}}   {summary}\n")
         _write_flags("Flags", [self.get_help_option(ctx)], ctx, formatter)
-        _write_flags("Global Flags", [p for p in self.params if p.name in GLOBAL_NAMES], ctx, formatter)
+        _write_flags(
+            "Global Flags", [p for p in self.params if p.name in GLOBAL_NAMES], ctx, formatter
+        )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -194,7 +263,9 @@ class Root(Group):
 def unknown_command(name: str, known: Sequence[str], ctx: click.Context) -> UserError:
     """The error for a verb that is not there, with what was probably meant."""
     close = closest(name, known)
-    hint = f"Did you mean: {ctx.command_path} {close}" if close else f"Run: {ctx.command_path} --help"
+    hint = (
+        f"Did you mean: {ctx.command_path} {close}" if close else f"Run: {ctx.command_path} --help"
+    )
     return UserError(f'unknown command "{name}" for "{ctx.command_path}"', hint=hint)
 
 

@@ -60,7 +60,9 @@ def quiet_option(text: str) -> Callable[[F], F]:
     return click.option("-q", "--quiet", is_flag=True, is_eager=True, callback=_on_quiet, help=text)
 
 
-def sandbox_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def sandbox_names(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
     """The names of sandboxes, for completion in a shell."""
     folder = ctx.ensure_object(App).paths.sandboxes
     names = sorted(_entries(folder))

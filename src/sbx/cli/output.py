@@ -84,7 +84,10 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns at least two spaces apart, cleaned, without trailing spaces."""
     cells = [list(headers), *([clean(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(headers))]
-    lines = (_GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    lines = (
+        _GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in cells
+    )
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -93,25 +96,12 @@ def timestamp(at: datetime | None) -> str | None:
     return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def size(count_bytes: int) -> str:
-    """A size in binary units: `512 MiB`, `1.5 GiB`."""
-    value = float(count_bytes)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            break
-        value /= 1024
-    else:
-        unit = "TiB"
-    return f"{value:.0f} {unit}" if value == int(value) or unit == "B" else f"{value:.1f} {unit}"
-
-
 def duration(seconds: float) -> str:
-    """A rounded length of time: `42s`, `5m 3s`, `2h 10m`, `3d 4h`."""
-    whole = int(seconds)
-    units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
-    parts = [(whole // length % (10**9 if name == "d" else prior // length), name)
-             for (name, length), prior in zip(units, (10**12, 86400, 3600, 60), strict=True)]  # fmt: skip
-    shown = [f"{count}{name}" for count, name in parts]
-    first = next((i for i, (count, _name) in enumerate(parts) if count), len(parts) - 1)
-    kept = [shown[i] for i in range(first, min(first + 2, len(parts))) if parts[i][0] or i == first]
-    return " ".join(kept)
+    """A rounded length of time in its two largest units: `42s`, `5m 3s`, `2h 10m`, `3d 4h`."""
+    left, parts = int(seconds), list[str]()
+    for name, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        if count or parts or name == "s":
+            parts.append(f"{count}{name}")
+    first, *rest = parts
+    return f"{first} {rest[0]}" if rest and not rest[0].startswith("0") else first

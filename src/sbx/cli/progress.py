@@ -44,7 +44,9 @@ class LineProgress:
 
     def end(self) -> None:
         taken = time.monotonic() - self._began
-        self._write(f"{_ERASE}✓ {clean(self._what)}{f' ({duration(taken)})' if taken >= 1 else ''}\n")
+        self._write(
+            f"{_ERASE}✓ {clean(self._what)}{f' ({duration(taken)})' if taken >= 1 else ''}\n"
+        )
 
     def clear(self) -> None:
         """Take an unfinished line away, before something else is printed."""

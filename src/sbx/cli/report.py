@@ -107,7 +107,9 @@ def _missing(error: click.MissingParameter, ctx: click.Context | None) -> str:
     param = error.param
     if param is None or ctx is None:
         return "an argument is missing"
-    name = param.make_metavar(ctx) if isinstance(param, click.Argument) else max(param.opts, key=len)
+    name = (
+        param.make_metavar(ctx) if isinstance(param, click.Argument) else max(param.opts, key=len)
+    )
     return f"missing {name.strip('[].')}"
 
 
@@ -132,6 +134,8 @@ def _keep_traceback(app: App, error: Exception) -> Path | None:
 
     with contextlib.suppress(SbxError, OSError):
         path = private_folder(app.paths.state) / CRASH_FILE
-        write_atomic(path, "".join(traceback.format_exception(error)).encode(errors="backslashreplace"))
+        write_atomic(
+            path, "".join(traceback.format_exception(error)).encode(errors="backslashreplace")
+        )
         return path
     return None

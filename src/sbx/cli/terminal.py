@@ -2,8 +2,7 @@
 """The user's terminal in raw mode, given back as it was on every way out.
 
 Restored when the block ends, by exception and signal too (SIGTERM and SIGHUP are exceptions here), and
-around a stop by SIGTSTP. What a program inside switched on and left behind (alternate screen, hidden
-cursor, mouse reports, bracketed paste) is switched off again.
+around a stop by SIGTSTP.
 """
 
 from __future__ import annotations
@@ -11,23 +10,19 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import signal
 import struct
 import termios
 import tty
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from types import FrameType
 
 _TIOCGWINSZ = "4H"
-_MODE = re.compile(rb"\x1b\[\?([0-9;]{1,64})([hl])")
-_UNFINISHED = re.compile(rb"\x1b(?:\[(?:\?[0-9;]{0,64})?)?\Z")
-# Private modes that outlive a program which is cut off, and whether they are on at the start (xterm).
-_MODES: dict[int, bool] = {
-    1: False, 7: True, 25: True, 47: False, 1000: False, 1002: False, 1003: False, 1004: False,
-    1006: False, 1015: False, 1047: False, 1049: False, 2004: False, 2026: False,
-}  # fmt: skip
+# What a program that was cut off may have left on: alternate screen, application keys, mouse and focus
+# reports, bracketed paste, a hidden cursor, colours. Each is nothing on a terminal that has it off; 1049
+# is not among them, since it moves the cursor even then. See xterm's ctlseqs.
+RESET_MODES = b"\x1b[?1047l\x1b[?1l\x1b>\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1006l\x1b[?2004l\x1b[?25h\x1b[0m"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,43 +73,3 @@ def _enter(fd: int) -> None:
 def _restore(fd: int, attributes: list[int | list[bytes | int]]) -> None:
     with contextlib.suppress(termios.error):  # the terminal itself is gone
         termios.tcsetattr(fd, termios.TCSADRAIN, attributes)
-
-
-@contextlib.contextmanager
-def on_resize(fd: int, tell: Callable[[WindowSize], None]) -> Iterator[None]:
-    """Call `tell` with the new size whenever it changes, between two instructions of the main thread."""
-
-    def changed(_number: int, _frame: FrameType | None) -> None:
-        size = window_size(fd)
-        if size is not None:
-            tell(size)
-
-    old = signal.signal(signal.SIGWINCH, changed)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGWINCH, old)
-
-
-@dataclass(slots=True)
-class ModeTracker:
-    """Reads along with the output which private modes are on, so that they can be switched off."""
-
-    _state: dict[int, bool] = field(default_factory=dict[int, bool])
-    _carry: bytes = b""
-
-    def feed(self, data: bytes) -> None:
-        """Look at a piece of output; a sequence may be cut anywhere."""
-        text = self._carry + data
-        for match in _MODE.finditer(text):
-            for number in match[1].split(b";"):
-                mode = int(number) if number else 0
-                if mode in _MODES:
-                    self._state[mode] = match[2] == b"h"
-        unfinished = _UNFINISHED.search(text)
-        self._carry = unfinished[0] if unfinished else b""
-
-    def undo(self) -> bytes:
-        """What puts the terminal's modes back; nothing for a program that cleaned up itself."""
-        changed = [mode for mode, on in self._state.items() if on is not _MODES[mode]]
-        return b"".join(b"\x1b[?%d%c" % (mode, b"h"[0] if _MODES[mode] else b"l"[0]) for mode in changed)

@@ -95,7 +95,9 @@ def document(one: SandboxStatus, where: Paths) -> dict[str, Json]:
     return _without_empty(fields)
 
 
-def action(done: str, name: str, *, sandbox_id: str | None = None, error: str | None = None) -> dict[str, Json]:
+def action(
+    done: str, name: str, *, sandbox_id: str | None = None, error: str | None = None
+) -> dict[str, Json]:
     """What happened to one sandbox, as mutating verbs report it."""
     fields: dict[str, Json] = {
         "action": done, "resource": "sandbox", "name": name, "id": sandbox_id, "error": error,

@@ -40,7 +40,9 @@ def default_name(agent: str, workspace: Path | None) -> str:
     parts = [agent] if workspace is None else [agent, workspace.name]
     cleaned = [_UNUSABLE.sub("-", part).strip("-.") for part in parts]
     name = "-".join(part for part in cleaned if part)[:MAX_LENGTH].rstrip("-.")
-    return name if len(name) >= MIN_LENGTH and name not in RESERVED else f"{name}-sandbox".lstrip("-")
+    return (
+        name if len(name) >= MIN_LENGTH and name not in RESERVED else f"{name}-sandbox".lstrip("-")
+    )
 
 
 def free_name(wanted: str, taken: Container[str]) -> str:

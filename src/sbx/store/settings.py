@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar, assert_never, cast
 
 from sbx.errors import NotFoundError, UserError
+from sbx.sandbox.units import parse_size
 from sbx.store.paths import SETTINGS, Paths, make_private
 from sbx.system.files import read_bounded, write_atomic
 from sbx.system.locks import hold_lock
@@ -28,7 +28,6 @@ _T = TypeVar("_T", bound=Value)
 _VERSION = 1
 _LIMIT_BYTES = 1 << 20
 _LOCK = "settings.lock"
-_SIZE = re.compile(r"(\d{1,12})(b|[kmgt]i?b?)?", re.IGNORECASE)
 
 
 class Type(StrEnum):
@@ -102,7 +101,7 @@ CATALOGUE: tuple[Key, ...] = (
     Key(
         name="sandbox.disk",
         type=Type.SIZE,
-        default="20g",
+        default="32g",
         description="Size of a new sandbox's disk (sparse: it takes only what is written)",
         env_var="DOCKER_SANDBOXES_ROOT_SIZE",
     ),
@@ -147,7 +146,9 @@ class Settings:
             try:
                 return Setting(key=key, value=parse(key, text), source=Source.ENV)
             except UserError as error:
-                raise UserError(f"variable {key.env_var}: {error.message}", hint=error.hint) from error
+                raise UserError(
+                    f"variable {key.env_var}: {error.message}", hint=error.hint
+                ) from error
         if name in self.overrides:
             return Setting(key=key, value=self.overrides[name], source=Source.OVERRIDE)
         return Setting(key=key, value=key.default, source=Source.DEFAULT)
@@ -256,9 +257,7 @@ def parse(key: Key, text: str) -> Value:
                 raise _bad(key, text, f"one of {', '.join(key.choices)}")
             return text
         case Type.SIZE:
-            if text and not _SIZE.fullmatch(text):
-                raise _bad(key, text, "a size such as 512m or 20g")
-            return text
+            return _parse_size(key, text.strip())
         case _:
             assert_never(key.type)
 
@@ -275,6 +274,16 @@ def _parse_bool(key: Key, text: str) -> bool:
     if word in ("false", "0", "no", "off"):
         return False
     raise _bad(key, text, "true or false")
+
+
+def _parse_size(key: Key, text: str) -> str:
+    """Sizes are kept as they were written; what the host allows is checked where they are used."""
+    try:
+        if text:
+            parse_size(text)
+    except UserError as error:
+        raise _bad(key, text, "a size such as 512m or 20g") from error
+    return text
 
 
 def _bad(key: Key, text: str, wanted: str) -> UserError:

@@ -20,7 +20,22 @@ def test_valid_names_are_returned(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "a", "A" * 64, "-ab", ".ab", "ab-", "ab.", "a_b", "a b", "a/b", "..", "ab\n", "äb", "a\x1b[31m"],
+    [
+        "",
+        "a",
+        "A" * 64,
+        "-ab",
+        ".ab",
+        "ab-",
+        "ab.",
+        "a_b",
+        "a b",
+        "a/b",
+        "..",
+        "ab\n",
+        "äb",
+        "a\x1b[31m",
+    ],
 )
 def test_invalid_names_are_refused_with_the_rule(name: str) -> None:
     with pytest.raises(UserError, match="invalid sandbox name") as caught:

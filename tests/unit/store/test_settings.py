@@ -19,7 +19,10 @@ from sbx.store.settings import CATALOGUE, Settings, Source, load_settings, set_v
 @pytest.fixture
 def where(tmp_path: Path) -> Paths:
     return Paths(
-        state=tmp_path / "state", config=tmp_path / "config", cache=tmp_path / "cache", runtime=tmp_path / "run"
+        state=tmp_path / "state",
+        config=tmp_path / "config",
+        cache=tmp_path / "cache",
+        runtime=tmp_path / "run",
     )
 
 

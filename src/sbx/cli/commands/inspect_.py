@@ -9,8 +9,9 @@ from sbx.cli import engine, views
 from sbx.cli.app import App, Format
 from sbx.cli.group import Command
 from sbx.cli.options import format_options, pass_app, sandbox_names
-from sbx.cli.output import clean, duration, emit, out, size
+from sbx.cli.output import clean, duration, emit, out
 from sbx.sandbox.status import SandboxStatus
+from sbx.sandbox.units import format_size
 
 _EXAMPLES = """
 sbx inspect shell-myproject
@@ -40,7 +41,12 @@ def command(app: App, sandbox: str) -> None:
 
 def _head(one: SandboxStatus) -> list[tuple[str, str]]:
     state = one.state.value if one.responsive else f"{one.state.value} (not answering)"
-    lines = [("sandbox", one.spec.name), ("id", one.spec.id), ("agent", one.spec.agent), ("state", state)]
+    lines = [
+        ("sandbox", one.spec.name),
+        ("id", one.spec.id),
+        ("agent", one.spec.agent),
+        ("state", state),
+    ]
     if one.live is not None:
         lines.append(("uptime", duration(one.live.uptime_s)))
         lines.append(("sessions", str(one.live.sessions)))
@@ -65,8 +71,11 @@ def _size(one: SandboxStatus) -> list[tuple[str, str]]:
     wanted = one.spec.resources
     lines = [
         ("cpu", str(wanted.cpus)),
-        ("memory", size(wanted.memory_bytes)),
-        ("disk", f"{size(wanted.disk_bytes)}, {size(one.disk_bytes)} taken on the host"),
+        ("memory", format_size(wanted.memory_bytes)),
+        (
+            "disk",
+            f"{format_size(wanted.disk_bytes)}, {format_size(one.disk_bytes)} taken on the host",
+        ),
     ]
     if one.record.accel is not None:
         lines.append(("accel", str(one.record.accel)))

@@ -61,7 +61,9 @@ def command(app: App, dry_run: bool, filters: tuple[str, ...], force: bool) -> E
     names = [one.spec.name for one in plan.remove]
     if names and not force and app.settings.flag("cli.confirmRemove"):
         instead = shlex.join(["sbx", "prune", "-f", *(w for f in filters for w in ("--filter", f))])
-        confirm(app, f"Remove {len(names)} stopped sandboxes ({', '.join(names)})?", instead=instead)
+        confirm(
+            app, f"Remove {len(names)} stopped sandboxes ({', '.join(names)})?", instead=instead
+        )
     if not names and app.format is Format.TABLE:
         out("No stopped sandboxes to remove.")
         return ExitStatus.OK
@@ -113,7 +115,8 @@ def _show(app: App, plan: PrunePlan) -> None:
         return
     if plan.remove:
         shown = [
-            [one.spec.name, one.spec.agent, timestamp(one.record.stopped_at) or ""] for one in plan.remove
+            [one.spec.name, one.spec.agent, timestamp(one.record.stopped_at) or ""]
+            for one in plan.remove
         ]
         out(table(("SANDBOX", "AGENT", "STOPPED"), shown))
     else:

@@ -32,7 +32,9 @@ sbx rm --all
 @click.command("rm", cls=Command, examples=_EXAMPLES)
 @click.argument("sandboxes", metavar="[SANDBOX...]", nargs=-1, shell_complete=sandbox_names)
 @click.option("--all", "everything", is_flag=True, help="Remove all sandboxes")
-@click.option("-f", "--force", is_flag=True, help="Do not ask, and remove also where sessions are open")
+@click.option(
+    "-f", "--force", is_flag=True, help="Do not ask, and remove also where sessions are open"
+)
 @format_options
 @pass_app
 @click.pass_context
@@ -49,7 +51,9 @@ def command(
         _confirm(app, present, everything=everything)
     if not names:
         _nothing(app)
-    return each(app, names, lambda name: _remove(app, name, force=force)) if names else ExitStatus.OK
+    return (
+        each(app, names, lambda name: _remove(app, name, force=force)) if names else ExitStatus.OK
+    )
 
 
 def _all_names(app: App) -> list[str]:
@@ -64,9 +68,13 @@ def _exists(app: App, name: str) -> bool:
 
 
 def _confirm(app: App, names: Sequence[str], *, everything: bool) -> None:
-    what = f"sandbox {names[0]}" if len(names) == 1 else f"{len(names)} sandboxes ({', '.join(names)})"
+    what = (
+        f"sandbox {names[0]}" if len(names) == 1 else f"{len(names)} sandboxes ({', '.join(names)})"
+    )
     target = "--all" if everything else shlex.join(names)
-    confirm(app, f"Remove {what} with all files outside the workspace?", instead=f"sbx rm -f {target}")
+    confirm(
+        app, f"Remove {what} with all files outside the workspace?", instead=f"sbx rm -f {target}"
+    )
 
 
 def _nothing(app: App) -> None:

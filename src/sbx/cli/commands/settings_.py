@@ -9,7 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from sbx.cli.app import App, Format
-from sbx.cli.group import Command, Group
+from sbx.cli.group import Group
 from sbx.cli.options import format_options, pass_app
 from sbx.cli.output import Json, emit, out, table, talk
 
@@ -27,7 +27,11 @@ sbx settings set cli.confirmRemove false
 def _keys(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from sbx.store.settings import CATALOGUE
 
-    return [CompletionItem(k.name, help=k.description) for k in CATALOGUE if k.name.startswith(incomplete)]
+    return [
+        CompletionItem(k.name, help=k.description)
+        for k in CATALOGUE
+        if k.name.startswith(incomplete)
+    ]
 
 
 @click.group("settings", cls=Group, examples=_EXAMPLES)
@@ -55,7 +59,9 @@ def _get(app: App, key: str) -> None:
 
 @command.command("ls", examples="sbx settings ls\nsbx settings ls --json --all")
 @click.option("--no-trunc", is_flag=True, help="Do not shorten descriptions")
-@click.option("--all", "everything", is_flag=True, help="List feature switches too (there are none now)")
+@click.option(
+    "--all", "everything", is_flag=True, help="List feature switches too (there are none now)"
+)
 @format_options
 @pass_app
 def _ls(app: App, no_trunc: bool, everything: bool) -> None:

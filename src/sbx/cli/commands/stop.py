@@ -22,7 +22,9 @@ sbx ls --json | jq -r '.[] | select(.status == "running") | .name' | xargs sbx s
 
 
 @click.command("stop", cls=Command, examples=_EXAMPLES)
-@click.argument("sandboxes", metavar="SANDBOX...", nargs=-1, required=True, shell_complete=sandbox_names)
+@click.argument(
+    "sandboxes", metavar="SANDBOX...", nargs=-1, required=True, shell_complete=sandbox_names
+)
 @format_options
 @pass_app
 def command(app: App, sandboxes: tuple[str, ...]) -> ExitStatus:
@@ -42,6 +44,10 @@ def _stop(app: App, name: str) -> dict[str, Json]:
     if result is StopResult.KILLED:
         warn(f"sandbox {name} did not answer and was ended by force")
     if app.format is Format.TABLE:
-        out(f"✓ Sandbox {name} {result}" if result is StopResult.ALREADY else f"✓ Stopped sandbox {name}")
+        out(
+            f"✓ Sandbox {name} {result}"
+            if result is StopResult.ALREADY
+            else f"✓ Stopped sandbox {name}"
+        )
         talk(f"Its state is preserved. To start it again, run: sbx run --name {name}")
     return views.action("stopped", name, sandbox_id=spec.id)

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sbx diagnose`: what set-up and machines need, each with a verdict and a remedy."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+
+import click
+
+import sbx
+from sbx.cli.app import App, Format
+from sbx.cli.checks.catalogue import ALL
+from sbx.cli.checks.model import Check, Finding, Outcome
+from sbx.cli.checks.runner import run_checks
+from sbx.cli.exit_status import ExitStatus
+from sbx.cli.group import Command
+from sbx.cli.logs import set_up_logs
+from sbx.cli.options import pass_app
+from sbx.cli.output import Json, clean, emit, out
+
+_VERSION = "1.0"  # of the JSON document
+_MARKS = {Outcome.PASS: "✓", Outcome.WARN: "!", Outcome.FAIL: "✗", Outcome.SKIP: "-"}
+_ISSUE = "github-issue"
+_EXAMPLES = """
+sbx diagnose
+
+# What fails, and what to do about it
+sbx diagnose --json | jq -r '.checks[] | select(.status == "fail") | .hint'
+
+# Text to paste into an issue
+sbx diagnose --format github-issue
+"""
+
+Results = Sequence[tuple[Check, Finding]]
+
+
+def _on_format(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value in (Format.JSON, Format.YAML):
+        ctx.ensure_object(App).format = Format(value)
+    return value
+
+
+def _on_json(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(App).format = Format.JSON
+
+
+@click.command("diagnose", cls=Command, examples=_EXAMPLES)
+@click.option(
+    "-o", "--output", "--format", "format", type=click.Choice([*(f.value for f in Format), _ISSUE]),
+    metavar="FORMAT", is_eager=True, callback=_on_format,
+    help="Print as table, json, yaml or github-issue (default table)",
+)  # fmt: skip
+@click.option(
+    "--json", is_flag=True, expose_value=False, is_eager=True, callback=_on_json,
+    help="Print JSON (the same as --format json)",
+)  # fmt: skip
+@pass_app
+def command(app: App, format: str | None) -> ExitStatus:
+    """Check what this machine needs to run sandboxes.
+
+    The exit status is 1 if a check failed; warnings do not change it.
+    """
+    set_up_logs(debug=app.debug)
+    results = run_checks(ALL, app.paths)
+    if format == _ISSUE:
+        out(issue_text(results))
+    elif app.format is not Format.TABLE:
+        emit(app, document(results))
+    else:
+        _show(results)
+    failed = any(finding.outcome is Outcome.FAIL for _check, finding in results)
+    return ExitStatus.FAILURE if failed else ExitStatus.OK
+
+
+def document(results: Results) -> dict[str, Json]:
+    """The results as JSON has them."""
+    checks: list[Json] = [
+        {
+            "name": check.name,
+            "section": check.section,
+            "status": str(finding.outcome),
+            "message": finding.message,
+            "detail": finding.detail,
+            "hint": finding.hint,
+        }
+        for check, finding in results
+    ]
+    return {"version": _VERSION, "checks": checks, "summary": {**_summary(results)}}
+
+
+def issue_text(results: Results) -> str:
+    """The results as Markdown, without user names or paths beyond what the checks say."""
+    rows = [
+        f"| {check.name} | {finding.outcome} | {_cell(finding.message)} |"
+        for check, finding in results
+    ]
+    details = [
+        f"**{check.name}**\n\n```\n{clean_lines(finding.detail)}\n```\n"
+        for check, finding in results
+        if finding.detail and finding.outcome in (Outcome.WARN, Outcome.FAIL)
+    ]
+    head = [
+        "### sbx diagnose",
+        "",
+        f"- sbx: v{sbx.__version__}",
+        f"- host: {platform.platform()}",
+        "",
+        "| check | result | message |",
+        "| --- | --- | --- |",
+    ]
+    return "\n".join([*head, *rows, "", *details]).rstrip()
+
+
+def clean_lines(text: str) -> str:
+    """Several lines, each without control characters."""
+    return "\n".join(clean(line) for line in text.splitlines())
+
+
+def _cell(text: str) -> str:
+    return clean(text).replace("|", "\\|")
+
+
+def _summary(results: Results) -> dict[str, int]:
+    return {str(o): sum(finding.outcome is o for _c, finding in results) for o in Outcome}
+
+
+def _show(results: Results) -> None:
+    section = ""
+    width = max(len(check.name) for check, _finding in results)
+    for check, finding in results:
+        if check.section != section:
+            out(f"{'' if not section else chr(10)}{check.section}")
+            section = check.section
+        out(f"  {_MARKS[finding.outcome]} {check.name:<{width}}  {clean(finding.message)}")
+        if finding.outcome in (Outcome.WARN, Outcome.FAIL):
+            for line in finding.detail.splitlines():
+                out(f"      {clean(line)}")
+        if finding.hint:
+            out(f"      {clean(finding.hint)}")
+    counts = _summary(results)
+    out(
+        f"\n{counts['pass']} passed, {counts['warn']} warnings, {counts['fail']} failed, {counts['skip']} skipped"
+    )

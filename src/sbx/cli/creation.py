@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the words of `create` and `run` to a request: agents, workspaces, sizes, names, all defaults."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from sbx.cli import engine
+from sbx.cli.app import App
+from sbx.cli.environment import collect
+from sbx.cli.options import env_options
+from sbx.cli.output import clean, warn
+from sbx.cli.prompt import ask_yes, can_ask
+from sbx.errors import ConflictError, NotFoundError, UserError
+from sbx.lifecycle.request import CreateRequest
+from sbx.sandbox.name import check_name, default_name, free_name
+from sbx.sandbox.spec import AccelChoice, Mount, Resources, SandboxSpec
+from sbx.sandbox.status import SandboxStatus
+from sbx.sandbox.units import format_size
+from sbx.vm.resources import choose_resources, host_capacity, memory_warning
+from sbx.workspace.mounts import MissingPathError, ownership_warning, parse_mounts
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+# Built-in agents and the template each runs in; what it starts is the template's command.
+AGENTS: dict[str, str] = {"shell": "shell"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What was typed, before defaults."""
+
+    agent: str
+    mounts: tuple[Mount, ...]
+    name: str | None
+    cpus: int | None
+    memory: str | None
+    disk: str | None
+    template: str | None
+    accel: str | None
+    env: dict[str, str]
+
+
+def creation_options(function: F) -> F:
+    """The options with which a sandbox is made."""
+    for decorate in (
+        click.option("-q", "--quiet", "--no-progress", "quiet", is_flag=True, help="Show no progress"),
+        click.option(
+            "--accel", type=click.Choice([choice.value for choice in AccelChoice]), metavar="KIND",
+            help="Who runs the guest's instructions: auto, kvm or tcg (default: setting machine.accel)",
+        ),
+        env_options,
+        click.option("-t", "--template", metavar="TEMPLATE", help="The template to start from (default: the agent's)"),
+        click.option("--disk", metavar="SIZE", help="Size of the disk, sparse, such as 40g (default: setting sandbox.disk)"),
+        click.option("-m", "--memory", metavar="SIZE", help="Memory, such as 512m or 8g (default: half of the host's, at most 32g)"),
+        click.option("--cpus", type=click.IntRange(min=0), metavar="N", help="Processors; 0 for all of the host's (default 0)"),
+        click.option("--name", metavar="NAME", help="Name of the sandbox (default: <agent>-<workspace folder>)"),
+    ):  # fmt: skip
+        function = decorate(function)
+    return function
+
+
+def want(
+    app: App, agent: str, paths: Sequence[str], *, name: str | None, cpus: int | None, memory: str | None,
+    disk: str | None, template: str | None, accel: str | None, env: Sequence[str], env_files: Sequence[str],
+) -> Wanted:  # fmt: skip
+    """Check what was typed, as far as it can be without looking at other sandboxes.
+
+    Raises:
+        UserError: something is not as it must be.
+    """
+    check_agent(agent)
+    if name is not None:
+        check_name(name)
+    return Wanted(
+        agent=agent, mounts=mounts(app, paths), name=name, cpus=cpus, memory=memory, disk=disk,
+        template=template, accel=accel, env=collect(env, env_files),
+    )  # fmt: skip
+
+
+def check_agent(agent: str) -> None:
+    """Raise NotFoundError unless the agent is built in."""
+    if agent in AGENTS:
+        return
+    known = ", ".join(AGENTS)
+    looks_like_path = "/" in agent or agent.startswith(".") or Path(agent).is_dir()
+    hint = (
+        f"Name the agent first, such as: sbx run shell {clean(agent)}" if looks_like_path else None
+    )
+    raise NotFoundError(f'agent "{agent}" not found (available agents: {known})', hint=hint)
+
+
+def mounts(app: App, paths: Sequence[str]) -> tuple[Mount, ...]:
+    """Parse the path arguments; a primary workspace that is missing is made if the person says so."""
+    where = app.paths
+    private = (where.state, where.config, where.cache, where.runtime)
+    try:
+        return parse_mounts(paths, cwd=Path.cwd(), private=private)
+    except MissingPathError as error:
+        if not _is_primary(error.path, paths[0]):
+            raise UserError(f"path not found: `{error.path}`", hint=error.hint) from error
+        if not can_ask(app):
+            text = f"workspace folder not found: `{error.path}`"
+            raise UserError(text, hint=f"Run: mkdir -p {shlex.quote(str(error.path))}") from error
+        if not ask_yes(f"Workspace {error.path} is not there yet. Create it?"):
+            raise UserError("cancelled: nothing was changed") from error
+        error.path.mkdir(parents=True)
+    return parse_mounts(paths, cwd=Path.cwd(), private=private)
+
+
+def _is_primary(missing: Path, argument: str) -> bool:
+    return str(Path.cwd() / argument).startswith(str(missing))
+
+
+def warn_of_limits(request: CreateRequest) -> None:
+    """Tell what will work less well than the person may expect."""
+    text = ownership_warning(request.mounts, uid=os.geteuid())
+    for warning in (text, memory_warning(request.resources, host_capacity())):
+        if warning is not None:
+            warn(clean(warning))
+
+
+def request(app: App, wanted: Wanted, *, name: str) -> CreateRequest:
+    """Fill in the defaults.
+
+    Raises:
+        UserError: a size is not one, or the host does not have that much.
+    """
+    accel = wanted.accel or app.settings.text("machine.accel")
+    return CreateRequest(
+        name=name,
+        agent=wanted.agent,
+        mounts=wanted.mounts,
+        resources=_resources(app, wanted),
+        template=wanted.template or AGENTS[wanted.agent],
+        accel=AccelChoice(accel),
+        env=wanted.env,
+    )
+
+
+def _resources(app: App, wanted: Wanted) -> Resources:
+    settings = app.settings
+    return choose_resources(
+        host_capacity(),
+        cpus=wanted.cpus if wanted.cpus is not None else settings.number("sandbox.cpus"),
+        memory=wanted.memory or settings.text("sandbox.memory") or None,
+        disk=wanted.disk or settings.text("sandbox.disk"),
+    )
+
+
+def new_name(app: App, wanted: Wanted) -> tuple[str, str | None]:
+    """The name for a new sandbox, and the default name if that was taken.
+
+    Raises:
+        ConflictError: the name that was asked for is taken.
+    """
+    taken = frozenset(path.name for path in _folders(app))
+    if wanted.name is not None:
+        if wanted.name in taken:
+            raise ConflictError(
+                f"a sandbox named `{wanted.name}` already exists",
+                hint=f"Use another --name, or attach to it with: sbx run --name {wanted.name}",
+            )
+        return wanted.name, None
+    first = default_name(wanted.agent, wanted.mounts[0].source if wanted.mounts else None)
+    name = free_name(first, taken)
+    return name, None if name == first else first
+
+
+def _folders(app: App) -> list[Path]:
+    folder = app.paths.sandboxes
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def find_same(app: App, wanted: Wanted) -> SandboxStatus | None:
+    """The sandbox of this agent and this primary workspace: that of the default name, else the last used."""
+    primary = wanted.mounts[0].source if wanted.mounts else None
+    same = [one for one in engine.list_all(app) if _serves(one.spec, wanted.agent, primary)]
+    preferred = default_name(wanted.agent, primary)
+    same.sort(
+        key=lambda one: (one.spec.name == preferred, one.record.last_used_at or one.spec.created_at)
+    )
+    return same[-1] if same else None
+
+
+def _serves(spec: SandboxSpec, agent: str, primary: Path | None) -> bool:
+    own = spec.mounts[0].source if spec.mounts else None
+    return spec.agent == agent and own == primary
+
+
+def summary(made: CreateRequest) -> str:
+    """The block that tells what is made."""
+    lines = [("sandbox", made.name), ("agent", made.agent)]
+    lines += [("workspace", _describe(mount)) for mount in made.mounts]
+    if not made.mounts:
+        lines.append(("workspace", "none · no workspace bind mount"))
+    lines += [
+        ("image", made.template),
+        ("cpu", str(made.resources.cpus)),
+        ("memory", format_size(made.resources.memory_bytes)),
+    ]
+    return "\n" + "\n".join(f"{key:<11}{clean(value)}" for key, value in lines) + "\n"
+
+
+def _describe(mount: Mount) -> str:
+    place = (
+        str(mount.source) if mount.source == mount.target else f"{mount.source} → {mount.target}"
+    )
+    return f"{place} ({'ro' if mount.read_only else 'rw'})"
