@@ -54,13 +54,14 @@ Handler = Callable[[Connection, Request], Awaitable[None]]
 async def serve_control(path: Path, handler: Handler) -> AsyncGenerator[None]:
     """Listen on `path` (0600, in a 0700 folder) and run `handler` for each request."""
     listener = _listen(path)
-    async with asyncio.TaskGroup() as tasks:
-        accepting = tasks.create_task(_accept(listener, handler), name="control-accept")
-        try:
-            yield
-        finally:
-            accepting.cancel()
-            listener.close()
+    # Not a TaskGroup: it would wrap the errors of our caller's block in a group.
+    accepting = asyncio.create_task(_accept(listener, handler), name="control-accept")
+    try:
+        yield
+    finally:
+        accepting.cancel()
+        await asyncio.gather(accepting, return_exceptions=True)
+        listener.close()
 
 
 def _listen(path: Path) -> socket.socket:

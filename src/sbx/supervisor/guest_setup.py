@@ -67,7 +67,7 @@ def assembly(spec: SandboxSpec, *, data_is_new: bool) -> Assembly:
 
 
 def _environment(spec: SandboxSpec) -> dict[str, str]:
-    """What every command in the sandbox finds (surface of the original: SANDBOX_*, WORKSPACE_DIR)."""
+    """What every command in the sandbox finds."""
     return {
         **spec.env,
         "SANDBOX_ID": spec.id,
