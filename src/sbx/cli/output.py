@@ -13,24 +13,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from sbx.cli.app import App, Format
+from sbx.system.text import printable
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
 _GAP = "  "
 
 
-def clean(text: object) -> str:
-    """Text with every control, format and undecodable character shown as an escape, tabs included."""
-    return "".join(char if char.isprintable() else _escape(char) for char in str(text))
-
-
-def _escape(char: str) -> str:
-    code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8 (surrogateescape)
-        code -= 0xDC00
-    if code <= 0xFF:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+clean = printable  # the short name: it is in every line that prints what is not ours
 
 
 def out(text: str = "") -> None:

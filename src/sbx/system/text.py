@@ -4,8 +4,15 @@
 from __future__ import annotations
 
 
-def printable(text: str) -> str:
-    """Escape everything that is not printable: control bytes, line breaks, bidirectional marks."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
+def printable(text: object) -> str:
+    """Text with every control, format and undecodable character shown as an escape."""
+    return "".join(char if char.isprintable() else _escape(char) for char in str(text))
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8 (surrogateescape)
+        code -= 0xDC00
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

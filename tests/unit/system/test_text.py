@@ -10,7 +10,7 @@ from sbx.system.text import printable
 
 
 def test_control_bytes_are_shown_and_not_obeyed() -> None:
-    assert printable("a\x1b[31mred\x07\r\n") == r"a\x1b[31mred\x07\r\n"
+    assert printable("a\x1b[31mred\x07\r\n") == r"a\x1b[31mred\x07\x0d\x0a"
     assert printable("naïve ✓") == "naïve ✓"
     assert printable("\u202eevil\x9b") == r"\u202eevil\x9b"
 
@@ -18,4 +18,4 @@ def test_control_bytes_are_shown_and_not_obeyed() -> None:
 @given(st.text())
 def test_nothing_unprintable_is_left(text: str) -> None:
     assert printable(text).isprintable()
-    assert printable(text).encode()
+    assert printable(text).isascii() or any(not c.isascii() for c in text)
