@@ -126,7 +126,7 @@ class Agent:
         except DiskError as error:
             raise RequestError("disk", str(error)) from error
         except OSError as error:
-            raise RequestError("assemble", f"{error.strerror or error}") from error
+            raise RequestError("assemble", _explain(error)) from error
         self._server.place.user = plan.user
         self._server.place.workdir = plan.workdir
         self._server.place.env = plan.env
@@ -314,6 +314,11 @@ async def _report(loop: Loop, sock: socket.socket) -> tuple[bytes, int | None]:
             pts = fds[0]
             os.set_inheritable(pts, False)  # noqa: FBT003 - no keywords there
     return text, pts
+
+
+def _explain(error: OSError) -> str:
+    text = error.strerror or str(error)
+    return f"{text}: {error.filename}" if error.filename else text
 
 
 def _link(fields: Fields) -> Link:

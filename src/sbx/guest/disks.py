@@ -52,7 +52,7 @@ async def run_tool(loop: Loop, args: list[str], timeout_s: float) -> int:
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     try:
         redirect = [(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1)]
-        pid = os.posix_spawnp(args[0], args, {"PATH": "/usr/sbin:/usr/bin"}, file_actions=redirect)
+        pid = os.posix_spawn(args[0], args, {"PATH": "/usr/sbin"}, file_actions=redirect)
     finally:
         os.close(null)
     pidfd = os.pidfd_open(pid)
@@ -82,7 +82,7 @@ async def mount_data(loop: Loop, node: str, target: str, *, is_new: bool) -> Non
         if is_new:  # a first start that was cut off in the middle of mkfs
             await _format(loop, node)
         else:
-            await run_tool(loop, ["e2fsck", "-y", node], _FSCK_TIMEOUT_S)
+            await run_tool(loop, ["/usr/sbin/e2fsck", "-y", node], _FSCK_TIMEOUT_S)
         mount(node, target, "ext4", MS_NOATIME, _DATA_OPTIONS)
 
 
@@ -104,7 +104,7 @@ def freeze(target: str) -> None:
 async def _format(loop: Loop, node: str) -> None:
     # The disk is a new sparse file: it reads as zeros, so nothing has to be zeroed or discarded.
     options = "nodiscard,assume_storage_prezeroed=1,lazy_itable_init=1,lazy_journal_init=1"
-    args = ["mkfs.ext4", "-F", "-q", "-m", "0", "-L", "data", "-E", options, node]
+    args = ["/usr/sbin/mkfs.ext4", "-F", "-q", "-m", "0", "-L", "data", "-E", options, node]
     status = await run_tool(loop, args, 120.0)
     if status != 0:
         raise DiskError(f"cannot make the data disk's file system: mkfs.ext4 ended with {status}")

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
-from _operator import _compare_digest as compare_digest
+from _operator import (
+    _compare_digest as compare_digest,  # pyright: ignore[reportPrivateUsage]  # operator has no name for it
+)
 
 from .hashes import hmac_sha256
 from .wire import GENERATION, b64, parse

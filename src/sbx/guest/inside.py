@@ -108,7 +108,7 @@ def become_init(setup: Setup, report: socket.socket) -> None:
         mount("", "/", "", MS_REC | MS_SHARED)  # containers with their own mounts expect it
         _report_and_run(setup, program, report)
     except BaseException as error:  # noqa: BLE001 - the process ends here, the reason must get out
-        report.sendall(b"no" + str(error).encode(errors="replace")[:4096])
+        report.sendall(b"no" + f"{type(error).__name__}: {error}".encode(errors="replace")[:4096])
     finally:
         os._exit(1)
 

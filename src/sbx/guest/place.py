@@ -37,22 +37,25 @@ _TIOCGPTPEER, _TIOCSPTLCK = 0x5441, 0x40045431
 class Place:
     """Where sessions run."""
 
-    def __init__(self) -> None:
+    def __init__(self, pts: int) -> None:
         self.namespaces: dict[str, int] = {}  # kind -> descriptor
         self.pid_namespace: int | None = None
         self.own_pid_namespace: int | None = None
         self.cgroup: int | None = None  # cgroup.procs of the group of all sessions
-        self.pts = os.open("/dev/pts", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.pts = pts  # the folder in which new terminals are made
         self.user = "0"
         self.workdir = "/"
         self.env: dict[str, str] = {}
 
     @classmethod
+    def here(cls) -> Place:
+        """Our own surroundings."""
+        return cls(os.open("/dev/pts", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+
+    @classmethod
     def of_process(cls, pid: int, pts: int, *, use_cgroups: bool = True) -> Place:
         """The namespaces of a sandbox's pid 1 (a number in our own namespace) and its /dev/pts."""
-        place = cls()
-        os.close(place.pts)
-        place.pts = pts
+        place = cls(pts)
         for kind in _KINDS:
             if kind == "cgroup" and not use_cgroups:
                 continue
