@@ -87,7 +87,6 @@ class TreeSender:
         facts = self._stat(folder, name)
         kind = stat.S_IFMT(facts.st_mode)
         mode, mtime_ns = stat.S_IMODE(facts.st_mode), facts.st_mtime_ns
-        self.report.entries += 1
         if kind == stat.S_IFDIR:
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | self._no_follow()
             inner = os.open(name, flags, dir_fd=folder)
@@ -101,7 +100,13 @@ class TreeSender:
         elif kind == stat.S_IFLNK:
             target = os.readlink(name, dir_fd=folder)
             self._put(encode_entry(LinkEntry(name=shown_as, target=target)))
-        elif len(self.report.skipped) < _MAX_NOTES:
+        else:
+            self._skip(path)
+            return
+        self.report.entries += 1
+
+    def _skip(self, path: Path) -> None:
+        if len(self.report.skipped) < _MAX_NOTES:
             reason = "not a file, folder or symbolic link"
             self.report.skipped.append(SkippedEntry(path=str(path), reason=reason))
 
