@@ -208,18 +208,24 @@ needs_packages() {
     return 0
 }
 
-# Makes ready what is missing and sets `venv`. Two first runs at once wait for each other.
-prepare() {
-    local wanted='' turn
+# Only one process at a time changes the environments of a checkout; the others wait.
+hold_lock() {
     (umask 077 && mkdir -p -- "$envs") 2>/dev/null ||
         fail "cannot make the folder: $envs" 'Set XDG_CACHE_HOME to a folder that you may write to'
     exec {turn}>"$envs/lock"
     flock "$turn"
+}
+
+release_lock() { exec {turn}>&-; }
+
+# Makes ready what is missing and sets `venv`; the arguments are those of the command.
+prepare() {
+    hold_lock
     if needs_packages "$@" && ! packages_fit; then
         install_packages "$packages" "$@"
         cp -- "$packages" "$envs/packages.new"
         mv -T -- "$envs/packages.new" "$envs/packages"
     fi
     environment_fits || make_environment
-    exec {turn}>&-
+    release_lock
 }

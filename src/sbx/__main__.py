@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python -m sbx` is `sbx`.
 
-Started by `bin/sbx` of a checkout, it also sees to it that a damaged environment is made again: if the
-command line cannot be loaded and a file of the environment differs from its digest, the stamp is
-removed and `bin/sbx` starts over, once.
+Started by `bin/sbx` of a checkout, it also sees to it that a damaged environment is made again: if
+the command line cannot be loaded and a file of the environment differs from its digest, the stamp
+is removed and `bin/sbx` starts over, once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def start_over_if_damaged() -> None:
     if not launcher or "SBX_STARTED_OVER" in os.environ or not stamp.is_file():
         return
     if damaged_files():
-        print("The Python environment is damaged and is made again", file=sys.stderr)  # noqa: T201
+        print("The Python environment is damaged and is made again", file=sys.stderr)  # noqa: T201 - a front door
         stamp.unlink(missing_ok=True)
         os.environ["SBX_STARTED_OVER"] = "1"
         os.execv(launcher, [launcher, *sys.argv[1:]])  # noqa: S606 - our own launcher

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules of the test tiers: a tier is a folder, has a time limit, and states why it skips.
+
+docs/testing.md describes the tiers. `bin/test` starts them, each where it belongs.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from sbx.system.process import run
+
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+# A bound against hanging for each test, not a measure of speed.
+TIMEOUTS_S = {"unit": 5, "host": 30, "vm": 120, "style": 300}
+
+# Under load an example may take long: only bin/test and the limits above bound time.
+hypothesis.settings.register_profile("sbx", deadline=None, database=None)
+hypothesis.settings.load_profile("sbx")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrdinaryUser:
+    """A user without privileges, made by `bin/test` when it runs as root."""
+
+    name: str
+    uid: int
+    home: Path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        tier = item.path.relative_to(TESTS).parts[0]
+        if tier in TIMEOUTS_S and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TIMEOUTS_S[tier]))
+
+
+def _expected_skips() -> tuple[str, ...]:
+    lines = (TESTS / "expected-skips.txt").read_text(encoding="utf-8").splitlines()
+    return tuple(line for line in lines if line and not line.startswith("#"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI, turn a skip that nobody expects into a failure."""
+    report = yield
+    if not report.skipped or hasattr(report, "wasxfail") or os.environ.get("CI") != "true":
+        return report
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if not reason.removeprefix("Skipped: ").startswith(_expected_skips()):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} may not be skipped in CI: {reason}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def ordinary_user() -> OrdinaryUser:
+    """The user for tests that must work without privileges; skips where there is none.
+
+    Run a command as this user with `setpriv --reuid NAME --regid NAME --init-groups` or `su`.
+    """
+    name = os.environ.get("SBX_TEST_USER", "")
+    if os.geteuid() != 0 or not name:
+        pytest.skip("needs root and the user that `bin/test` makes for it")
+    entry = pwd.getpwnam(name)
+    return OrdinaryUser(name=name, uid=entry.pw_uid, home=Path(entry.pw_dir))
+
+
+@pytest.fixture(scope="session")
+def user_checkout(ordinary_user: OrdinaryUser) -> Path:
+    """A copy of this checkout that belongs to the ordinary user, as a clone of theirs would."""
+    target = ordinary_user.home / "checkout"
+    shutil.rmtree(target, ignore_errors=True)
+    listed = run(["git", "-c", f"safe.directory={ROOT}", "-C", ROOT, "ls-files", "-z"]).stdout
+    for name in filter(None, listed.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    run(["chown", "-R", f"{ordinary_user.name}:", target])
+    return target
