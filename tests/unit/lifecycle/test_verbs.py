@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Status, stop, remove, prune and repair, against supervisors of every temper."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from sbx.errors import ConflictError, NotFoundError, PermanentError
+from sbx.lifecycle.prune import plan_prune, prune, remove_all
+from sbx.lifecycle.remove import remove
+from sbx.lifecycle.status import damaged, list_all, status
+from sbx.lifecycle.stop import StopResult, stop
+from sbx.sandbox.spec import AccelChoice, Resources, SandboxSpec
+from sbx.sandbox.state import State
+from sbx.store import paths as names
+from sbx.store import records
+from sbx.store.paths import Paths, make_private
+from tests.kit.fake_supervisor import paths_below
+from tests.kit.installation import ROOT
+
+Supervise = Callable[[str, str], subprocess.Popen[bytes]]
+
+
+@pytest.fixture(name="where")
+def _where(tmp_path: Path) -> Paths:
+    where = paths_below(tmp_path)
+    make_private(where)
+    return where
+
+
+def make(where: Paths, name: str, number: int = 0) -> SandboxSpec:
+    spec = SandboxSpec(
+        id=f"{number:08d}-0000-4000-8000-000000000000",
+        name=name,
+        agent="shell",
+        template="shell",
+        layers=(),
+        user="agent",
+        command=("bash",),
+        mounts=(),
+        workdir="/",
+        env={},
+        resources=Resources(cpus=1, memory_bytes=1 << 29, disk_bytes=1 << 30),
+        accel=AccelChoice.TCG,
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    records.create_folder(where, spec)
+    return spec
+
+
+@pytest.fixture(name="supervise")
+def _supervise(where: Paths) -> Iterator[Supervise]:
+    with contextlib.ExitStack() as stack:
+
+        def begin(name: str, behaviour: str) -> subprocess.Popen[bytes]:
+            child = stack.enter_context(
+                subprocess.Popen(
+                    [
+                        sys.executable, "-m", "tests.kit.fake_supervisor",
+                        str(where.state.parent), name, behaviour,
+                    ],
+                    stdout=subprocess.PIPE,
+                    cwd=ROOT,
+                    env={"PYTHONPATH": f"{ROOT}/src:{ROOT}", "PATH": "/usr/bin:/bin"},
+                )
+            )  # fmt: skip
+            stack.callback(child.kill)
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"up\n"
+            return child
+
+        yield begin
+
+
+def test_status_is_asked_of_the_living(where: Paths, supervise: Supervise) -> None:
+    make(where, "one")
+    assert status(where, "one").state is State.STOPPED
+    child = supervise("one", "good")
+    now = status(where, "one")
+    assert (now.state, now.responsive) == (State.RUNNING, True)
+    assert now.live is not None
+    assert now.live.pid == child.pid
+
+
+def test_a_deaf_supervisor_holds_up_nobody_and_is_told(
+    where: Paths, supervise: Supervise
+) -> None:
+    make(where, "deaf")
+    make(where, "fine", number=1)
+    supervise("deaf", "deaf")
+    supervise("fine", "good")
+    found = {s.spec.name: s for s in list_all(where)}
+    assert not found["deaf"].responsive
+    assert found["fine"].responsive
+    assert found["fine"].state is State.RUNNING
+
+
+def test_stop_waits_until_the_supervisor_is_gone(where: Paths, supervise: Supervise) -> None:
+    make(where, "one")
+    child = supervise("one", "good")
+    assert stop(where, "one") is StopResult.STOPPED
+    assert child.wait() == 0
+    assert stop(where, "one") is StopResult.ALREADY
+    assert status(where, "one").record.failure is None
+
+
+def test_a_deaf_supervisor_is_killed_in_the_end(
+    where: Paths, supervise: Supervise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sbx.lifecycle.stop._STOP_TIMEOUT_S", 0.2)
+    make(where, "one")
+    child = supervise("one", "deaf")
+    assert stop(where, "one") is StopResult.KILLED
+    assert child.wait() == -9
+    now = status(where, "one")
+    assert now.state is State.FAILED
+    assert now.record.failure is not None
+    assert "killed" in now.record.failure.message
+
+
+def test_a_killed_supervisor_is_noticed_and_its_traces_removed(
+    where: Paths, supervise: Supervise
+) -> None:
+    spec = make(where, "one")
+    child = supervise("one", "good")
+    assert (where.run_folder(spec.id) / names.CONTROL_SOCKET).exists()
+    child.kill()
+    child.wait()
+    now = status(where, "one")
+    assert now.state is State.FAILED
+    assert now.live is None
+    assert not where.run_folder(spec.id).exists()
+    assert now.record.supervisor_pid is None
+    assert status(where, "one").record == now.record, "repaired once, not at every look"
+
+
+def test_remove_refuses_open_sessions_unless_forced(where: Paths, supervise: Supervise) -> None:
+    spec = make(where, "one")
+    child = supervise("one", "busy")
+    with pytest.raises(ConflictError, match="2 open session"):
+        remove(where, "one")
+    assert child.poll() is None
+    remove(where, "one", force=True)
+    assert child.wait() == 0
+    assert records.names(where) == ()
+    assert not where.run_folder(spec.id).exists()
+
+
+def test_remove_of_an_unknown_name_is_not_found(where: Paths) -> None:
+    with pytest.raises(NotFoundError, match='sandbox not found: "nobody"'):
+        remove(where, "nobody")
+
+
+def test_a_damaged_sandbox_is_told_and_only_force_removes_it(where: Paths) -> None:
+    make(where, "one")
+    make(where, "two", number=1)
+    (where.sandbox("one") / names.SPEC).write_text("{")
+    assert [s.spec.name for s in list_all(where)] == ["two"]
+    assert list(damaged(where)) == ["one"]
+    with pytest.raises(PermanentError, match="cannot read"):
+        remove(where, "one")
+    remove(where, "one", force=True)
+    assert records.names(where) == ("two",)
+
+
+def test_prune_takes_the_stopped_and_skips_those_of_unknown_age(
+    where: Paths, supervise: Supervise
+) -> None:
+    for number, name in enumerate(("old", "new", "never", "busy")):
+        make(where, name, number)
+    records.update_record(where, "old", stopped_at=datetime(2026, 1, 1, tzinfo=UTC))
+    records.update_record(where, "new", stopped_at=datetime(2026, 3, 1, tzinfo=UTC))
+    supervise("busy", "good")
+    plan = plan_prune(where, until=datetime(2026, 2, 1, tzinfo=UTC))
+    assert [s.spec.name for s in plan.remove] == ["old"]
+    assert plan.skipped_unknown_stop == ("never",)
+    assert prune(where, plan) == ("old",)
+    assert prune(where, plan_prune(where)) == ("new",)
+    assert records.names(where) == ("busy", "never")
+
+
+def test_prune_leaves_one_that_was_started_or_replaced_meanwhile(
+    where: Paths, supervise: Supervise
+) -> None:
+    for number, name in enumerate(("started", "replaced")):
+        make(where, name, number)
+        records.update_record(where, name, stopped_at=datetime(2026, 1, 1, tzinfo=UTC))
+    plan = plan_prune(where)
+    supervise("started", "good")
+    remove(where, "replaced")
+    make(where, "replaced", number=9)
+    assert prune(where, plan) == ()
+    assert records.names(where) == ("replaced", "started")
+
+
+def test_remove_all_takes_everything(where: Paths, supervise: Supervise) -> None:
+    for number, name in enumerate(("a", "b", "c")):
+        make(where, name, number)
+    supervise("a", "busy")
+    (where.sandbox("c") / names.RECORD).write_text("")
+    assert set(remove_all(where)) == {"a", "b", "c"}
+    assert list(where.sandboxes.iterdir()) == []
