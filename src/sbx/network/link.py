@@ -167,7 +167,7 @@ class Network:
             return fds
         close_all(fds)
         if data.startswith(b"error "):
-            raise _helper_error(data[6:].decode(errors="replace"))
+            raise helper_error(data[6:].decode(errors="replace"))
         raise TransientError(f"network helper is gone: {await self._last_words()}")
 
     async def _last_words(self) -> str:
@@ -232,7 +232,7 @@ async def open_network() -> AsyncGenerator[Network]:
                     "-S",
                     _HELPER,
                     str(theirs.fileno()),
-                    *map(_describe, _LINKS),
+                    *map(describe, _LINKS),
                 ],
                 env={"LANG": "C.UTF-8"},
                 stderr=asyncio.subprocess.PIPE,
@@ -248,7 +248,7 @@ async def open_network() -> AsyncGenerator[Network]:
         await asyncio.shield(network.close())
 
 
-def _describe(link: Link) -> str:
+def describe(link: Link) -> str:
     """A link as the helper's command line takes it."""
     return ",".join(
         (
@@ -262,7 +262,7 @@ def _describe(link: Link) -> str:
     )
 
 
-def _helper_error(text: str) -> SbxError:
+def helper_error(text: str) -> SbxError:
     """The sentence for `STEP|ERRNO|TEXT` from the helper."""
     step, number, reason = (*text.split("|", 2), "", "")[:3]
     if step in ("unshare", "user-map"):

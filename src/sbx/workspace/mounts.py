@@ -25,20 +25,11 @@ _SYSTEM_FOLDERS = frozenset(
     map(
         Path,
         (
-            "/",
-            "/bin",
-            "/boot",
-            "/etc",
-            "/home",
-            "/home/agent",
-            "/lib",
-            "/lib32",
-            "/lib64",
-            "/libx32",
-        )
-        + ("/sbin", "/tmp", "/usr", "/usr/bin", "/usr/lib", "/usr/lib64", "/usr/libexec")  # noqa: S108
-        + ("/usr/local", "/usr/local/bin", "/usr/local/lib", "/usr/sbin", "/usr/share")
-        + ("/var", "/var/lib"),
+            *("/", "/bin", "/boot", "/etc", "/home", "/home/agent", "/lib", "/lib32", "/lib64"),
+            *("/libx32", "/sbin", "/tmp", "/usr", "/usr/bin", "/usr/lib", "/usr/lib64"),  # noqa: S108
+            *("/usr/libexec", "/usr/local", "/usr/local/bin", "/usr/local/lib", "/usr/sbin"),
+            *("/usr/share", "/var", "/var/lib"),
+        ),
     )
 )
 
