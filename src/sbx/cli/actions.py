@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Doing the same to several sandboxes: one that fails does not stop the others, and all are reported."""
+"""Doing the same to several sandboxes: one that fails does not stop the others."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all commands of one call share: the global flags, and the folders and settings they lead to."""
+"""What all commands of one call share: global flags, and the folders and settings behind them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One command inside a sandbox, with this terminal or these pipes as its own: what `run` and `exec` share."""
+"""One command inside a sandbox, on this terminal or these pipes: what `run` and `exec` share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, TypeVar
@@ -50,7 +50,7 @@ _DEFAULT_ROWS, _DEFAULT_COLUMNS = 24, 80
 detach_option = click.option(
     "--detach-keys",
     metavar="KEYS",
-    help="Keys that leave the session and let it go on, such as ctrl-p,ctrl-q (default: setting cli.detachKeys)",
+    help="Keys that leave the session and let it go on (default: setting cli.detachKeys)",
 )
 
 
@@ -111,7 +111,7 @@ def attach(app: App, name: str, wanted: Wanted) -> Ended:
 
 
 @contextlib.contextmanager
-def _lease(app: App, name: str) -> Iterator[SessionLease]:
+def _lease(app: App, name: str) -> Generator[SessionLease]:
     """A session; one more start if the sandbox stopped by itself since it was started."""
     with contextlib.ExitStack() as stack:
         try:
@@ -136,19 +136,18 @@ def _on_terminal(lease: SessionLease, wanted: Wanted) -> ExecEnd:
         rows=size.rows if size else _DEFAULT_ROWS, cols=size.columns if size else _DEFAULT_COLUMNS
     )
     streams = Streams(stdin=stdin, stdout=1, stderr=2)
-    end: ExecEnd | None = None
     with contextlib.ExitStack() as stack:
         if is_ours and stdin is not None:
             stack.enter_context(raw_mode(stdin))
         controls = stack.enter_context(_Controls())
         stack.enter_context(controls.resizing())
-        try:
-            end = Session(lease.sock).exec(
-                _request(wanted, shape), streams, controls=controls, detach_keys=wanted.keys
-            )
-        finally:
-            if is_ours and (end is None or end.kind is not EndKind.EXITED):
-                _reset_modes()
+        reset = stack.enter_context(contextlib.ExitStack())
+        reset.callback(_reset_modes)
+        end = Session(lease.sock).exec(
+            _request(wanted, shape), streams, controls=controls, detach_keys=wanted.keys
+        )
+        if end.kind is EndKind.EXITED:  # it cleaned up itself
+            reset.pop_all()
     if is_ours and end.kind is EndKind.DETACHED:
         out()
     return end
@@ -206,13 +205,13 @@ class _Controls:
         return found
 
     @contextlib.contextmanager
-    def forwarding(self) -> Iterator[None]:
+    def forwarding(self) -> Generator[None]:
         """Send our signals on to the command."""
         with _handlers(dict.fromkeys(_FORWARDED, self._on_signal)):
             yield
 
     @contextlib.contextmanager
-    def resizing(self) -> Iterator[None]:
+    def resizing(self) -> Generator[None]:
         """Tell new sizes of our terminal."""
         with _handlers({signal.SIGWINCH: self._on_resize}):
             yield
@@ -239,7 +238,7 @@ _Handler = Callable[[int, FrameType | None], None]
 
 
 @contextlib.contextmanager
-def _handlers(wanted: Mapping[signal.Signals, _Handler]) -> Iterator[None]:
+def _handlers(wanted: Mapping[signal.Signals, _Handler]) -> Generator[None]:
     """Set signal handlers for the block; a signal that is ignored (nohup) stays ignored."""
     chosen = {n: h for n, h in wanted.items() if signal.getsignal(n) is not signal.SIG_IGN}
     before = {number: signal.signal(number, handler) for number, handler in chosen.items()}

@@ -31,7 +31,8 @@ Register-ArgumentCompleter -Native -CommandName %(prog_name)s -ScriptBlock {
     %(prog_name)s | ForEach-Object {
         $value, $help = $_ -split "`t", 2
         if (-not $help) { $help = $value }
-        [System.Management.Automation.CompletionResult]::new($value, $value, 'ParameterValue', $help)
+        $kind = 'ParameterValue'
+        [System.Management.Automation.CompletionResult]::new($value, $value, $kind, $help)
     }
     Remove-Item Env:COMP_WORDS, Env:COMP_WORD, Env:%(complete_var)s
 }

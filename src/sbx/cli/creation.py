@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the words of `create` and `run` to a request: agents, workspaces, sizes, names, all defaults."""
+"""From the words of `create` and `run` to a request: agents, workspaces, sizes, names."""
 
 from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-import click
 
 from sbx.cli import engine
 from sbx.cli.app import App
+from sbx.cli.creation_options import Typed
 from sbx.cli.environment import collect
-from sbx.cli.options import env_options
 from sbx.cli.output import clean, warn
 from sbx.cli.prompt import ask_yes, can_ask
 from sbx.errors import ConflictError, NotFoundError, UserError
@@ -27,62 +24,31 @@ from sbx.sandbox.units import format_size
 from sbx.vm.resources import choose_resources, host_capacity, memory_warning
 from sbx.workspace.mounts import MissingPathError, ownership_warning, parse_mounts
 
-F = TypeVar("F", bound="Callable[..., Any]")
-
 # Built-in agents and the template each runs in; what it starts is the template's command.
 AGENTS: dict[str, str] = {"shell": "shell"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What was typed, before defaults."""
+    """What was typed, checked, before defaults."""
 
     agent: str
     mounts: tuple[Mount, ...]
-    name: str | None
-    cpus: int | None
-    memory: str | None
-    disk: str | None
-    template: str | None
-    accel: str | None
+    typed: Typed
     env: dict[str, str]
 
 
-def creation_options(function: F) -> F:
-    """The options with which a sandbox is made."""
-    for decorate in (
-        click.option("-q", "--quiet", "--no-progress", "quiet", is_flag=True, help="Show no progress"),
-        click.option(
-            "--accel", type=click.Choice([choice.value for choice in AccelChoice]), metavar="KIND",
-            help="Who runs the guest's instructions: auto, kvm or tcg (default: setting machine.accel)",
-        ),
-        env_options,
-        click.option("-t", "--template", metavar="TEMPLATE", help="The template to start from (default: the agent's)"),
-        click.option("--disk", metavar="SIZE", help="Size of the disk, sparse, such as 40g (default: setting sandbox.disk)"),
-        click.option("-m", "--memory", metavar="SIZE", help="Memory, such as 512m or 8g (default: half of the host's, at most 32g)"),
-        click.option("--cpus", type=click.IntRange(min=0), metavar="N", help="Processors; 0 for all of the host's (default 0)"),
-        click.option("--name", metavar="NAME", help="Name of the sandbox (default: <agent>-<workspace folder>)"),
-    ):  # fmt: skip
-        function = decorate(function)
-    return function
-
-
-def want(
-    app: App, agent: str, paths: Sequence[str], *, name: str | None, cpus: int | None, memory: str | None,
-    disk: str | None, template: str | None, accel: str | None, env: Sequence[str], env_files: Sequence[str],
-) -> Wanted:  # fmt: skip
+def want(app: App, agent: str, paths: Sequence[str], typed: Typed) -> Wanted:
     """Check what was typed, as far as it can be without looking at other sandboxes.
 
     Raises:
         UserError: something is not as it must be.
     """
     check_agent(agent)
-    if name is not None:
-        check_name(name)
-    return Wanted(
-        agent=agent, mounts=mounts(app, paths), name=name, cpus=cpus, memory=memory, disk=disk,
-        template=template, accel=accel, env=collect(env, env_files),
-    )  # fmt: skip
+    if typed.name is not None:
+        check_name(typed.name)
+    env = collect(typed.env, typed.env_files)
+    return Wanted(agent=agent, mounts=mounts(app, paths), typed=typed, env=env)
 
 
 def check_agent(agent: str) -> None:
@@ -98,7 +64,7 @@ def check_agent(agent: str) -> None:
 
 
 def mounts(app: App, paths: Sequence[str]) -> tuple[Mount, ...]:
-    """Parse the path arguments; a primary workspace that is missing is made if the person says so."""
+    """Parse the path arguments; a workspace that is missing is made if the person says so."""
     where = app.paths
     private = (where.state, where.config, where.cache, where.runtime)
     try:
@@ -133,25 +99,25 @@ def request(app: App, wanted: Wanted, *, name: str) -> CreateRequest:
     Raises:
         UserError: a size is not one, or the host does not have that much.
     """
-    accel = wanted.accel or app.settings.text("machine.accel")
+    accel = wanted.typed.accel or app.settings.text("machine.accel")
     return CreateRequest(
         name=name,
         agent=wanted.agent,
         mounts=wanted.mounts,
         resources=_resources(app, wanted),
-        template=wanted.template or AGENTS[wanted.agent],
+        template=wanted.typed.template or AGENTS[wanted.agent],
         accel=AccelChoice(accel),
         env=wanted.env,
     )
 
 
 def _resources(app: App, wanted: Wanted) -> Resources:
-    settings = app.settings
+    settings, typed = app.settings, wanted.typed
     return choose_resources(
         host_capacity(),
-        cpus=wanted.cpus if wanted.cpus is not None else settings.number("sandbox.cpus"),
-        memory=wanted.memory or settings.text("sandbox.memory") or None,
-        disk=wanted.disk or settings.text("sandbox.disk"),
+        cpus=settings.number("sandbox.cpus") if typed.cpus is None else typed.cpus,
+        memory=typed.memory or settings.text("sandbox.memory") or None,
+        disk=typed.disk or settings.text("sandbox.disk"),
     )
 
 
@@ -162,13 +128,14 @@ def new_name(app: App, wanted: Wanted) -> tuple[str, str | None]:
         ConflictError: the name that was asked for is taken.
     """
     taken = frozenset(path.name for path in _folders(app))
-    if wanted.name is not None:
-        if wanted.name in taken:
+    asked = wanted.typed.name
+    if asked is not None:
+        if asked in taken:
             raise ConflictError(
-                f"a sandbox named `{wanted.name}` already exists",
-                hint=f"Use another --name, or attach to it with: sbx run --name {wanted.name}",
+                f"a sandbox named `{asked}` already exists",
+                hint=f"Use another --name, or attach to it with: sbx run --name {asked}",
             )
-        return wanted.name, None
+        return asked, None
     first = default_name(wanted.agent, wanted.mounts[0].source if wanted.mounts else None)
     name = free_name(first, taken)
     return name, None if name == first else first
@@ -180,7 +147,7 @@ def _folders(app: App) -> list[Path]:
 
 
 def find_same(app: App, wanted: Wanted) -> SandboxStatus | None:
-    """The sandbox of this agent and this primary workspace: that of the default name, else the last used."""
+    """The sandbox of this agent and workspace: that of the default name, else the last used."""
     primary = wanted.mounts[0].source if wanted.mounts else None
     same = [one for one in engine.list_all(app) if _serves(one.spec, wanted.agent, primary)]
     preferred = default_name(wanted.agent, primary)

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The calls into the layer below, in one place: names checked first, waiting shown as progress.
 
-Imported only by commands that work on sandboxes; what `ls` does not need is imported where it is used.
+Imported only by commands that work on sandboxes; what `ls` does not need is imported where it
+is used.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sbx.cli.app import App
@@ -16,6 +18,8 @@ from sbx.errors import NotFoundError, SbxError, UserError
 from sbx.lifecycle import status as _status
 from sbx.sandbox.name import check_name
 from sbx.sandbox.status import SandboxStatus
+from sbx.store import records
+from sbx.store.paths import APPLICATION, Paths
 from sbx.system.progress import Progress
 
 if TYPE_CHECKING:
@@ -78,6 +82,29 @@ def known(name: str) -> str:
         raise NotFoundError(f'sandbox not found: "{name}"', hint="Run: sbx ls") from error
 
 
+def used_layers(app: App) -> frozenset[str]:
+    """Digests of all layers that a sandbox is made of, in every set that shares the cache.
+
+    Raises:
+        PermanentError: a sandbox is damaged, so that nobody can tell.
+    """
+    digests: set[str] = set()
+    for where in installations(app.paths):
+        for name in records.names(where):
+            digests.update(records.read_spec(where, name).layers)
+    return frozenset(digests)
+
+
+def installations(where: Paths) -> tuple[Paths, ...]:
+    """This set of sandboxes and the others of this user (`--app-name`): they share the cache."""
+    own = [
+        replace(where, state=state, config=where.config.with_name(state.name))
+        for state in sorted(where.state.parent.glob(f"{APPLICATION}*"))
+        if state.is_dir() and (state.name == APPLICATION or state.name[len(APPLICATION)] == "-")
+    ]
+    return tuple(own)
+
+
 def create(app: App, request: CreateRequest, progress: Progress) -> SandboxStatus:
     """Make a sandbox and start it (raises as the lifecycle's `create`)."""
     from sbx.lifecycle.create import create as make
@@ -116,8 +143,8 @@ def keep_running(app: App, name: str) -> None:
 
 
 @contextlib.contextmanager
-def session(app: App, name: str) -> Iterator[SessionLease]:
-    """A connection to the guest agent of a running sandbox; while it is open, the sandbox stays up."""
+def session(app: App, name: str) -> Generator[SessionLease]:
+    """A connection to the agent of a running sandbox; while it is open, the sandbox stays up."""
     from sbx.lifecycle.session import open_session
 
     with open_session(app.paths, name) as lease:
@@ -144,7 +171,7 @@ class _StartListener:
 
 
 @contextlib.contextmanager
-def _start_listener(name: str, progress: Progress) -> Iterator[_StartListener]:
+def _start_listener(name: str, progress: Progress) -> Generator[_StartListener]:
     listener = _StartListener(name, progress)
     yield listener
     listener.done()

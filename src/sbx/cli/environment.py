@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`-e` and `--env-file`: variables for the inside, in docker's format.
 
-A file holds `KEY=VALUE` lines; `#` starts a comment line; quotes are part of the value; a bare KEY copies
-the host's value and is left out where the host has none.
+A file holds `KEY=VALUE` lines; `#` starts a comment line; quotes are part of the value; a bare KEY
+copies the host's value and is left out where the host has none.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The exit statuses of `sbx` itself. The status of a command run inside a sandbox is passed through as it is."""
+"""The exit statuses of `sbx` itself; that of a command inside a sandbox is passed through."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shape of commands: help laid out as users of docker know it, global flags anywhere, lazy loading.
+"""The shape of commands: help as users of docker know it, global flags anywhere, lazy loading.
 
 Global flags (`-D`, `--no-input`, …) may stand before or after the verb, so every command carries
 them; a flag may stand before or after positional arguments.
@@ -275,7 +275,8 @@ def closest(word: str, known: Sequence[str]) -> str | None:
 
     near = get_close_matches(word.lower(), known, n=1, cutoff=0.6)
     starts = [k for k in known if len(word) > 1 and k.startswith(word.lower())]
-    return (near or starts or [None])[0]
+    found = near or starts
+    return found[0] if found else None
 
 
 def _own_aliases(group: click.Group) -> dict[str, str]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -98,7 +99,7 @@ def _invoke(app: App, args: list[str]) -> int:
 
 def _prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal that knows no `✓` shows an escape instead
+        if isinstance(stream, io.TextIOWrapper):  # where `✓` is unknown, it is shown as an escape
             stream.reconfigure(errors="backslashreplace")
 
 

@@ -50,8 +50,9 @@ def format_options(function: F) -> F:
         help="Print JSON (the same as --format json)",
     )(function)  # fmt: skip
     return click.option(
-        "--format", type=click.Choice([f.value for f in Format]), metavar="FORMAT", expose_value=False,
-        is_eager=True, callback=_on_format, help="Print as table, json or yaml (default table)",
+        "--format", type=click.Choice([f.value for f in Format]), metavar="FORMAT",
+        expose_value=False, is_eager=True, callback=_on_format,
+        help="Print as table, json or yaml (default table)",
     )(function)  # fmt: skip
 
 
@@ -84,5 +85,5 @@ def env_options(function: F) -> F:
     )(function)  # fmt: skip
     return click.option(
         "-e", "--env", "env", multiple=True, metavar="KEY[=VALUE]",
-        help="Set an environment variable; KEY alone copies the host's value (repeat; wins over files)",
+        help="Set a variable; KEY alone copies the host's value (repeat; wins over files)",
     )(function)  # fmt: skip

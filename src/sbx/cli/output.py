@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Printing: results on standard output, everything else on standard error, nothing hostile on either.
+"""Printing: results on standard output, all else on standard error, nothing hostile on either.
 
 Names, paths and log lines can hold bytes that steer a terminal; `clean` is applied to all text that
 is not our own. JSON and YAML are plain ASCII, so no byte in them reaches a terminal as a command.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions to the person at the terminal. Without one, a question is an error with the command to run."""
+"""Questions to the person at the terminal; without one, an error with the command to run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def confirm(app: App, question: str, *, instead: str) -> None:
     """Return if the person agrees.
 
     Raises:
-        UserError: they declined, or nobody can be asked; `instead` is the command that needs no answer.
+        UserError: they declined, or nobody is there; `instead` is the command without a question.
     """
     if not can_ask(app):
         raise UserError(f"confirmation needed: {question}", hint=f"Run: {instead}")

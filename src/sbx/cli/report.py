@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one place where a failure becomes text and an exit status.
 
-On standard error: `ERROR: ` and the sentence, the evidence, the hint on its own line. When JSON or YAML
-was asked for, standard output holds one valid document on failure too: `{"error": {…}}`.
+On standard error: `ERROR: ` and the sentence, the evidence, the hint on its own line. When JSON or
+YAML was asked for, standard output holds one valid document on failure too: `{"error": {…}}`.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def report_os_error(app: App, error: OSError) -> ExitStatus:
 def _print_document(app: App, error: SbxError) -> None:
     if app.format is Format.TABLE or app.printed:
         return
-    kind = next(name for cls, name in (*_KINDS, (SbxError, "error")) if isinstance(error, cls))
+    kind = next((name for cls, name in _KINDS if isinstance(error, cls)), "error")
     fields = {"kind": kind, "message": error.message, "hint": error.hint, "details": error.details}
     print_document(app, {"error": {k: v for k, v in fields.items() if v is not None}})
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The user's terminal in raw mode, given back as it was on every way out.
 
-Restored when the block ends, by exception and signal too (SIGTERM and SIGHUP are exceptions here), and
-around a stop by SIGTSTP.
+Restored when the block ends, by exception and signal too (SIGTERM and SIGHUP are exceptions here),
+and around a stop by SIGTSTP.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ import signal
 import struct
 import termios
 import tty
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from types import FrameType
 
 _TIOCGWINSZ = "4H"
-# What a program that was cut off may have left on: alternate screen, application keys, mouse and focus
-# reports, bracketed paste, a hidden cursor, colours. Each is nothing on a terminal that has it off; 1049
-# is not among them, since it moves the cursor even then. See xterm's ctlseqs.
-RESET_MODES = b"\x1b[?1047l\x1b[?1l\x1b>\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1006l\x1b[?2004l\x1b[?25h\x1b[0m"
+# What a program that was cut off may have left on: alternate screen, application keys, mouse and
+# focus reports, bracketed paste, a hidden cursor, colours. Each does nothing on a terminal that has
+# it off; 1049 is not among them, since it moves the cursor even then. See xterm's ctlseqs.
+RESET_MODES = (
+    b"\x1b[?1047l\x1b[?1l\x1b>\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1006l"
+    b"\x1b[?2004l\x1b[?25h\x1b[0m"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ def window_size(fd: int) -> WindowSize | None:
 
 
 @contextlib.contextmanager
-def raw_mode(fd: int) -> Iterator[None]:
+def raw_mode(fd: int) -> Generator[None]:
     """Pass every key on as it is typed; the terminal is as before when the block ends."""
     before = termios.tcgetattr(fd)
     old_stop = signal.getsignal(signal.SIGTSTP)

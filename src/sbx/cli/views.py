@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is shown of a sandbox: the rows of `ls`, the document of `inspect`, the results of actions."""
+"""What is shown of a sandbox: rows of `ls`, the document of `inspect`, results of actions."""
 
 from __future__ import annotations
 
@@ -76,8 +76,9 @@ def document(one: SandboxStatus, where: Paths) -> dict[str, Json]:
         "created_at": timestamp(spec.created_at),
         "last_used_at": timestamp(record.last_used_at),
         "stopped_at": timestamp(record.stopped_at),
-        "failure": failure
-        and {
+        "failure": None
+        if failure is None
+        else {
             "message": failure.message,
             "hint": failure.hint,
             "details": failure.details,

@@ -15,7 +15,10 @@ RESERVED = ("default",)
 
 _ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
 _UNUSABLE = re.compile(r"[^A-Za-z0-9.-]+")
-_RULE = f"Use {MIN_LENGTH} to {MAX_LENGTH} letters, digits, `-` and `.`, starting and ending with a letter or digit"
+_RULE = (
+    f"Use {MIN_LENGTH} to {MAX_LENGTH} letters, digits, `-` and `.`, "
+    "starting and ending with a letter or digit"
+)
 
 
 def check_name(name: str) -> str:
@@ -36,7 +39,7 @@ def check_name(name: str) -> str:
 
 
 def default_name(agent: str, workspace: Path | None) -> str:
-    """`<agent>-<basename of the workspace>` with unusable characters replaced, always a valid name."""
+    """`<agent>-<basename of the workspace>`, unusable characters replaced: always a valid name."""
     parts = [agent] if workspace is None else [agent, workspace.name]
     cleaned = [_UNUSABLE.sub("-", part).strip("-.") for part in parts]
     name = "-".join(part for part in cleaned if part)[:MAX_LENGTH].rstrip("-.")

@@ -2,8 +2,8 @@
 """The user's settings: a catalogue as data, and the values in force.
 
 A value comes from an environment variable, else from the settings file, else from the catalogue.
-A malformed file or value is an error with a remedy, never ignored. Only keys that this version acts on
-are in the catalogue (docs/settings.md lists them; a test compares).
+A malformed file or value is an error with a remedy, never ignored. Only keys that this version acts
+on are in the catalogue (docs/settings.md lists them; a test compares).
 """
 
 from __future__ import annotations
@@ -90,6 +90,14 @@ CATALOGUE: tuple[Key, ...] = (
         description="Shape of JSON lists: bare arrays, or objects as older tools expect",
         env_var="SBX_JSON_COMPAT",
         choices=("bare", "wrapped"),
+    ),
+    Key(
+        name="sandbox.autoStopSeconds",
+        type=Type.INT,
+        default=30,
+        description="A sandbox that nobody uses stops after so many seconds",
+        env_var="SBX_AUTO_STOP_SECONDS",
+        requires_restart=True,
     ),
     Key(
         name="sandbox.cpus",

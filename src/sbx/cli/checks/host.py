@@ -155,9 +155,7 @@ def _own_cgroup() -> Path | None:
 
 def check_disk(where: Paths) -> Finding:
     """Free space where disks and caches are."""
-    places = {
-        free_at: place for place in (where.state, where.cache) if (free_at := _existing(place))
-    }
+    places = {_existing(where.state), _existing(where.cache)}
     free = {place: shutil.disk_usage(place).free for place in places}
     least = min(free, key=lambda place: free[place])
     text = f"{format_size(free[least])} free at `{least}`"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of what sbx itself has made: caches, folders, settings, leftovers; and of the accelerator."""
+"""Checks of what sbx itself has made, and of the accelerator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from sbx.store.settings import load_settings
 
 DEFAULT_TEMPLATE = "shell"
 
-_KVM = Path("/dev/kvm")
 _TCG_DETAIL = (
     "Machines are emulated (TCG): slower. QEMU's authors treat only hardware virtualisation as a\n"
     "security boundary; under emulation the jail around QEMU is the wall that counts."
@@ -34,16 +33,10 @@ def check_accel(where: Paths) -> Finding:
 
     verdict = choose_accel(AccelChoice.AUTO, runtime, where.cache)
     if verdict.accel is Accel.KVM:
-        return passed("KVM works", detail=verdict.reason)
-    return warned(f"KVM is not used: {verdict.reason}", detail=_TCG_DETAIL, hint=_kvm_hint())
-
-
-def _kvm_hint() -> str:
-    if not _KVM.exists():
-        return "Run: sudo modprobe -a kvm_intel kvm_amd (in a virtual machine, its host must allow nesting)"
-    if not os.access(_KVM, os.R_OK | os.W_OK):
-        return 'Run: sudo usermod -aG kvm "$USER", then log in again'
-    return "Nothing to do: sandboxes work without; for speed use a host on which KVM works"
+        return passed("KVM works", detail=verdict.reason or "")
+    detail = f"{verdict.details}\n{_TCG_DETAIL}" if verdict.details else _TCG_DETAIL
+    hint = verdict.hint or "Nothing to do: sandboxes work without; for speed use a host with KVM"
+    return warned(f"KVM is not used: {verdict.reason}", detail=detail, hint=hint)
 
 
 def check_runtime(where: Paths) -> Finding:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs all checks at once, each within its own time: one that hangs is reported, and holds up nothing."""
+"""Runs all checks at once, each within its own time: one that hangs is reported and no more."""
 
 from __future__ import annotations
 

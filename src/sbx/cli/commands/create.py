@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from sbx.cli import creation, engine, views
 from sbx.cli.app import App, Format
+from sbx.cli.creation_options import Typed, creation_options
 from sbx.cli.group import Command
 from sbx.cli.options import format_options, pass_app
 from sbx.cli.output import clean, emit, note, out, talk
@@ -29,17 +28,18 @@ sbx create shell --name scratch
 @click.command("create", cls=Command, examples=_EXAMPLES)
 @click.argument("agent", metavar="AGENT", type=click.UNPROCESSED)
 @click.argument("paths", metavar="[PATH...]", nargs=-1, type=click.Path())
-@creation.creation_options
+@creation_options
 @format_options
 @pass_app
-def command(app: App, agent: str, paths: tuple[str, ...], quiet: bool, **typed: Any) -> None:
+def command(app: App, agent: str, paths: tuple[str, ...], typed: Typed) -> None:
     """Create a sandbox without attaching to it.
 
-    The first PATH is the workspace: the folder that the agent works in, at the same path inside. More PATHs are shared
-    beside it; `:ro` makes one read-only, `SRC:DST` puts it elsewhere. Without a PATH nothing of the host is shared.
+    The first PATH is the workspace: the folder that the agent works in, at the same path inside.
+    More PATHs are shared beside it; `:ro` makes one read-only, `SRC:DST` puts it elsewhere.
+    Without a PATH nothing of the host is shared.
     """
     engine.begin(app)
-    wanted = creation.want(app, agent, paths, **typed)
+    wanted = creation.want(app, agent, paths, typed)
     name, taken = creation.new_name(app, wanted)
     if taken is not None:
         note(f"a sandbox named {taken} exists already; the new one is {name}")
@@ -47,7 +47,7 @@ def command(app: App, agent: str, paths: tuple[str, ...], quiet: bool, **typed: 
     if app.format is Format.TABLE:
         out(creation.summary(request))
     creation.warn_of_limits(request)
-    with Steps(quiet=quiet) as progress:
+    with Steps(quiet=typed.quiet) as progress:
         made = engine.create(app, request, progress)
     if app.format is not Format.TABLE:
         emit(app, views.row(made))

@@ -140,6 +140,5 @@ def _show(results: Results) -> None:
         if finding.hint:
             out(f"      {clean(finding.hint)}")
     counts = _summary(results)
-    out(
-        f"\n{counts['pass']} passed, {counts['warn']} warnings, {counts['fail']} failed, {counts['skip']} skipped"
-    )
+    counted = zip(("passed", "warnings", "failed", "skipped"), counts.values(), strict=True)
+    out("\n" + ", ".join(f"{count} {word}" for word, count in counted))

@@ -53,13 +53,15 @@ tar c src | sbx exec shell-myproject tar x -C /tmp
 @env_options
 @pass_app
 def command(
-    app: App, sandbox: str, argv: tuple[str, ...], interactive: bool, tty: bool, user: str | None, workdir: str | None,
-    privileged: bool, detach: bool, detach_keys: str | None, env: tuple[str, ...], env_files: tuple[str, ...],
+    app: App, *, sandbox: str, argv: tuple[str, ...], user: str | None, workdir: str | None,
+    interactive: bool, tty: bool, privileged: bool, detach: bool, detach_keys: str | None,
+    env: tuple[str, ...], env_files: tuple[str, ...],
 ) -> int:  # fmt: skip
     """Run a command in a sandbox, which is started if it is stopped.
 
-    Flags end at COMMAND: what follows is passed on as it is, without a shell. A `--` before COMMAND is dropped. The
-    exit status is the command's, 128+N if signal N ended it, 127 if it is not there, 126 if it cannot be run.
+    Flags end at COMMAND: what follows is passed on as it is, without a shell. A `--` before
+    COMMAND is dropped. The exit status is the command's, 128+N if signal N ended it, 127 if it is
+    not there, 126 if it cannot be run.
     """
     if detach:
         raise UserError(

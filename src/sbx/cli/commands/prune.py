@@ -20,6 +20,7 @@ from sbx.cli.options import format_options, pass_app
 from sbx.cli.output import Json, emit, out, table, talk, timestamp
 from sbx.cli.prompt import confirm
 from sbx.errors import ConflictError, UserError
+from sbx.sandbox.units import format_size
 
 if TYPE_CHECKING:
     from sbx.lifecycle.prune import PrunePlan
@@ -43,13 +44,27 @@ sbx prune -f --filter until=168h
     "--filter", "filters", multiple=True, metavar="until=TIME",
     help="Only those stopped before a time: RFC 3339, Unix seconds, or an age such as 24h",
 )  # fmt: skip
+@click.option("--cache", is_flag=True, help="Remove cached images that no sandbox uses, instead")
 @click.option("-f", "--force", is_flag=True, help="Do not ask")
 @format_options
 @pass_app
-def command(app: App, dry_run: bool, filters: tuple[str, ...], force: bool) -> ExitStatus:
+@click.pass_context
+def command(
+    ctx: click.Context,
+    app: App,
+    *,
+    dry_run: bool,
+    filters: tuple[str, ...],
+    cache: bool,
+    force: bool,
+) -> ExitStatus:
     """Remove stopped sandboxes. Running ones, and workspaces on the host, stay."""
     from sbx.lifecycle.prune import plan_prune
 
+    if cache:
+        if dry_run or filters:
+            raise click.UsageError("--cache takes neither --dry-run nor --filter; see sbx df", ctx)
+        return _prune_cache(app)
     until = parse_filters(filters, now=datetime.now(UTC))
     engine.begin(app)
     plan = plan_prune(app.paths, until=until)
@@ -69,6 +84,19 @@ def command(app: App, dry_run: bool, filters: tuple[str, ...], force: bool) -> E
         return ExitStatus.OK
     by_name = {one.spec.name: one for one in plan.remove}
     return each(app, names, lambda name: _remove(app, by_name[name]))
+
+
+def _prune_cache(app: App) -> ExitStatus:
+    """Nothing that is asked about: what is removed would be built again by itself."""
+    from sbx.image.store import ImageStore
+
+    engine.begin(app)
+    freed = ImageStore(app.paths.cache).prune(engine.used_layers(app))
+    if app.format is Format.TABLE:
+        out(f"✓ Freed {format_size(freed)}")
+    else:
+        emit(app, {"freed_bytes": freed})
+    return ExitStatus.OK
 
 
 def parse_filters(filters: Sequence[str], *, now: datetime) -> datetime | None:

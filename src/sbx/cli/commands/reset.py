@@ -14,7 +14,8 @@ from sbx.cli.group import Command
 from sbx.cli.options import format_options, pass_app
 from sbx.cli.output import Json, emit, note, out, talk
 from sbx.cli.prompt import confirm
-from sbx.store.paths import APPLICATION, Paths
+from sbx.store import records
+from sbx.store.paths import Paths
 
 _KEPT_IN_CACHE = (
     "venv"  # the environment that a source checkout, and so this very program, runs from
@@ -39,10 +40,9 @@ def command(app: App, force: bool, preserve_secrets: bool) -> None:
     engine.begin(app)
     where = app.paths
     if not force:
-        confirm(
-            app, "Remove all sandboxes with their files, all images, settings and state?",
-            instead="sbx reset -f" if app.app_name is None else f"sbx --app-name {app.app_name} reset -f",
-        )  # fmt: skip
+        which = "" if app.app_name is None else f" --app-name {app.app_name}"
+        question = "Remove all sandboxes with their files, all images, settings and state?"
+        confirm(app, question, instead=f"sbx{which} reset -f")
     removed = remove_all(where)
     for name in removed:
         talk(f"✓ Removed sandbox {name}")
@@ -64,14 +64,8 @@ def command(app: App, force: bool, preserve_secrets: bool) -> None:
 
 def _others_with_sandboxes(where: Paths) -> list[str]:
     """Other sets of sandboxes (`--app-name`) that share the cache and are not empty."""
-    siblings = where.state.parent.glob(f"{APPLICATION}*")
-    return sorted(
-        s.name for s in siblings if s != where.state and _has_entries(s / where.sandboxes.name)
-    )
-
-
-def _has_entries(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())
+    others = (one for one in engine.installations(where) if one.state != where.state)
+    return [one.state.name for one in others if records.names(one)]
 
 
 def _empty(folder: Path, *, keep: str) -> None:

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`sbx run`: attach to the sandbox of this agent and workspace, making it first if there is none."""
+"""`sbx run`: attach to the sandbox of this agent and workspace, making it if there is none."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import click
 
 from sbx.cli import attach, creation, engine, views
 from sbx.cli.app import App, Format
+from sbx.cli.creation_options import Typed, creation_options
 from sbx.cli.environment import collect
 from sbx.cli.exit_status import ExitStatus
 from sbx.cli.group import TailCommand, tail
@@ -60,23 +60,24 @@ class _Target:
 )
 @click.option("--rm", "remove", is_flag=True, help="Remove the sandbox after the session")
 @attach.detach_option
-@creation.creation_options
+@creation_options
 @format_options
 @pass_app
 @click.pass_context
 def command(
-    ctx: click.Context, app: App, words: tuple[str, ...], detach: bool, remove: bool,
-    detach_keys: str | None, quiet: bool, **typed: Any,
+    ctx: click.Context, app: App, *, words: tuple[str, ...], detach: bool, remove: bool,
+    detach_keys: str | None, typed: Typed,
 ) -> int:  # fmt: skip
     """Create a sandbox, or attach to it, and run its agent.
 
-    PATH is the workspace (default: the current folder). The same agent and workspace lead to the same sandbox, which is
-    started if it is stopped. What follows `--` is passed to the agent. The exit status is the agent's.
+    PATH is the workspace (default: the current folder). The same agent and workspace lead to the
+    same sandbox, which is started if it is stopped. What follows `--` is passed to the agent. The
+    exit status is the agent's.
     """
     _check(ctx, app, detach=detach, remove=remove, args=tail(ctx))
     engine.begin(app)
     keys = attach.detach_keys(app, detach_keys)
-    target = _find(app, words, typed, quiet=quiet)
+    target = _find(app, words, typed)
     if detach:
         return _leave_running(app, target.name)
     ended = attach.Ended(status=ExitStatus.FAILURE, detached=False)
@@ -113,9 +114,9 @@ def _leave_running(app: App, name: str) -> int:
     return ExitStatus.OK
 
 
-def _find(app: App, words: Sequence[str], typed: dict[str, Any], *, quiet: bool) -> _Target:
+def _find(app: App, words: Sequence[str], typed: Typed) -> _Target:
     """The sandbox that is meant, up and running."""
-    name: str | None = typed["name"]
+    name: str | None = typed.name
     agent = words[0] if words else None
     paths = words[1:] or (".",)
     if name is None and agent is not None and len(words) == 1:
@@ -125,15 +126,15 @@ def _find(app: App, words: Sequence[str], typed: dict[str, Any], *, quiet: bool)
     if found is not None:
         if agent is not None:
             _check_same(app, found, agent, words[1:])
-        return _attach(app, found, typed, quiet=quiet)
+        return _attach(app, found, typed)
     if agent is None:
         raise _nothing_to_run(name)
-    wanted = creation.want(app, agent, paths, **typed)
+    wanted = creation.want(app, agent, paths, typed)
     same = creation.find_same(app, wanted) if name is None else None
     if same is not None:
         _tell_other_mounts(same, wanted)
-        return _attach(app, same, typed, quiet=quiet)
-    return _create(app, wanted, quiet=quiet)
+        return _attach(app, same, typed)
+    return _create(app, wanted)
 
 
 def _name_instead_of_agent(app: App, word: str) -> str | None:
@@ -166,7 +167,7 @@ def _check_same(app: App, found: SandboxStatus, agent: str, paths: Sequence[str]
         )
     if paths and creation.mounts(app, paths)[0].source != _primary(found):
         raise ConflictError(
-            f"sandbox `{name}` already exists with another workspace: `{_primary(found) or 'none'}`",
+            f"sandbox `{name}` has another workspace: `{_primary(found) or 'none'}`",
             hint=f"Leave the path out: sbx run --name {name}",
         )
 
@@ -184,27 +185,27 @@ def _tell_other_mounts(same: SandboxStatus, wanted: creation.Wanted) -> None:
         )
 
 
-def _attach(app: App, found: SandboxStatus, typed: dict[str, Any], *, quiet: bool) -> _Target:
+def _attach(app: App, found: SandboxStatus, typed: Typed) -> _Target:
     name = found.spec.name
-    ignored = [f"--{option}" for option in _CREATION_ONLY if typed[option] is not None]
+    ignored = [f"--{option}" for option in _CREATION_ONLY if getattr(typed, option) is not None]
     if ignored:
         warn(f"{', '.join(ignored)} ignored: sandbox {name} already exists")
-    env = collect(typed["env"], typed["env_files"])
-    with Steps(quiet=quiet) as progress:
+    env = collect(typed.env, typed.env_files)
+    with Steps(quiet=typed.quiet) as progress:
         engine.start(app, name, progress)
     return _Target(name=name, created=False, env=env)
 
 
-def _create(app: App, wanted: creation.Wanted, *, quiet: bool) -> _Target:
+def _create(app: App, wanted: creation.Wanted) -> _Target:
     name, taken = creation.new_name(app, wanted)
     if taken is not None:
         note(f"a sandbox named {taken} exists already; the new one is {name}")
     request = creation.request(app, wanted, name=name)
-    if not quiet:
+    if not wanted.typed.quiet:
         talk(creation.summary(request))
     creation.warn_of_limits(request)
-    with Steps(quiet=quiet) as progress:
+    with Steps(quiet=wanted.typed.quiet) as progress:
         engine.create(app, request, progress)
-    if not quiet:
+    if not wanted.typed.quiet:
         talk(f"✓ Created sandbox {name}")
     return _Target(name=name, created=True, env={})

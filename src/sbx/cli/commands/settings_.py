@@ -38,7 +38,8 @@ def _keys(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[C
 def command() -> None:
     """Show and change settings.
 
-    A value comes from an environment variable, else from what `settings set` stored, else it is the default.
+    A value comes from an environment variable, else from what `settings set` stored, else it is
+    the default.
     """
 
 
@@ -72,10 +73,10 @@ def _ls(app: App, no_trunc: bool, everything: bool) -> None:
     if app.format is not Format.TABLE:
         emit(app, [_fields(setting) for setting in found], wrap="settings")
         return
-    rows = [
-        [s.key.name, show(s.value) or '""', s.source, s.key.description if no_trunc else _shorten(s.key.description)]
-        for s in found
-    ]  # fmt: skip
+    text = {s.key.name: s.key.description for s in found}
+    if not no_trunc:
+        text = {name: _shorten(words) for name, words in text.items()}
+    rows = [[s.key.name, show(s.value) or '""', s.source, text[s.key.name]] for s in found]
     out(table(_HEADERS, rows))
 
 

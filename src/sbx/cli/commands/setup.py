@@ -43,15 +43,16 @@ sbx setup --verify
 def command(app: App, verify: bool, quiet: bool) -> ExitStatus:
     """Prepare this machine and show what was found.
 
-    Installs the Debian packages that are missing (as root, else through sudo after a question), and builds the
-    runtime, the guest tools and the base template where they are missing. Running it again changes nothing.
+    Installs the Debian packages that are missing (as root, else through sudo after a question), and
+    builds the runtime, the guest tools and the base template where they are missing. Running it
+    again changes nothing.
     """
     set_up_logs(debug=app.debug)
     make_private(app.paths)
     _install(app)
     store = ImageStore(app.paths.cache)
-    damaged = store.verify() if verify else ()
     with Steps(quiet=quiet) as progress:
+        damaged = store.verify_full(progress) if verify else ()
         prepared = store.prepare(progress)
     parts = {
         "runtime": prepared.runtime.digest,
@@ -100,9 +101,8 @@ def _report(parts: dict[str, str], damaged: tuple[str, ...], *, interactive: boo
     for kind, digest in parts.items():
         out(f"  ✓ {kind} {digest[:12]}")
     for part in damaged:
-        out(f"  ! {part} was damaged and has been rebuilt")
+        out(f"  ! {part} was missing or damaged, and has been rebuilt")
     for title in ("SECRETS", "SKILLS", "GOVERNANCE", "MCP"):
         out(f"\n{title}\n  none")
-    out(
-        "\nTo check this machine, run:\n  sbx diagnose\n\nTo start a sandbox in the current folder, run:\n  sbx run shell ."
-    )
+    out("\nTo check this machine, run:\n  sbx diagnose")
+    out("\nTo start a sandbox in the current folder, run:\n  sbx run shell .")

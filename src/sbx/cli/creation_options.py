@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options with which `create` and `run` make a sandbox, as one typed value."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import click
+
+from sbx.cli.options import env_options
+from sbx.sandbox.spec import AccelChoice
+
+_TEXTS = {
+    "accel": "Who runs the guest's instructions: auto, kvm or tcg (default: setting machine.accel)",
+    "template": "The template to start from (default: the agent's)",
+    "disk": "Size of the disk, sparse, such as 40g (default: setting sandbox.disk)",
+    "memory": "Memory, such as 512m or 8g (default: half of the host's, at most 32g)",
+    "cpus": "Processors; 0 for all of the host's (default 0)",
+    "name": "Name of the sandbox (default: <agent>-<workspace folder>)",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Typed:
+    """What was given of these options; None is not given."""
+
+    name: str | None
+    cpus: int | None
+    memory: str | None
+    disk: str | None
+    template: str | None
+    accel: str | None
+    env: tuple[str, ...]
+    env_files: tuple[str, ...]
+    quiet: bool
+
+
+def creation_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options; the function gets them as `typed`."""
+
+    @functools.wraps(function)
+    def gathered(*args: Any, **given: Any) -> Any:
+        typed = Typed(**{field.name: given.pop(field.name) for field in fields(Typed)})
+        return function(*args, typed=typed, **given)
+
+    kinds = click.Choice([choice.value for choice in AccelChoice])
+    for decorate in (
+        click.option("-q", "--quiet", "--no-progress", "quiet", is_flag=True, help="No progress"),
+        click.option("--accel", type=kinds, metavar="KIND", help=_TEXTS["accel"]),
+        env_options,
+        click.option("-t", "--template", metavar="TEMPLATE", help=_TEXTS["template"]),
+        click.option("--disk", metavar="SIZE", help=_TEXTS["disk"]),
+        click.option("-m", "--memory", metavar="SIZE", help=_TEXTS["memory"]),
+        click.option("--cpus", type=click.IntRange(min=0), metavar="N", help=_TEXTS["cpus"]),
+        click.option("--name", metavar="NAME", help=_TEXTS["name"]),
+    ):
+        gathered = decorate(gathered)
+    return gathered
