@@ -118,7 +118,7 @@ def start(app: App, name: str, progress: Progress) -> SandboxStatus:
     from sbx.lifecycle.start import start as bring_up
 
     with _start_listener(known(name), progress) as listener:
-        return bring_up(app.paths, name, listener)
+        return bring_up(app.paths, name, progress=progress, listener=listener)
 
 
 def stop(app: App, name: str) -> StopResult:

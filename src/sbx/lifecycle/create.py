@@ -38,7 +38,7 @@ def create(
     prepared = ImageStore(where.cache).prepare(progress, template=request.template)
     records.create_folder(where, _spec(request, prepared.template))
     try:
-        return start(where, request.name, listener)
+        return start(where, request.name, progress=progress, listener=listener)
     except SbxError:
         raise
     except BaseException:

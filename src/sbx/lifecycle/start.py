@@ -15,6 +15,7 @@ import sbx
 from sbx.control.client import connect
 from sbx.control.messages import MAX_LINE_BYTES, Request, StartEvent, Verb, to_error
 from sbx.errors import PermanentError, SbxError
+from sbx.image.store import ImageStore
 from sbx.lifecycle.status import status
 from sbx.sandbox.state import State
 from sbx.sandbox.status import SandboxStatus
@@ -24,16 +25,18 @@ from sbx.store.paths import Paths, make_private
 from sbx.system.files import private_folder
 from sbx.system.locks import hold_lock, hold_slot
 from sbx.system.process import base_env, popen
+from sbx.system.progress import Progress
 
 Listener = Callable[[StartEvent], None]
 
 _STOP_TIMEOUT_S = 60.0
 
 
-def start(where: Paths, name: str, listener: Listener) -> SandboxStatus:
+def start(where: Paths, name: str, *, progress: Progress, listener: Listener) -> SandboxStatus:
     """Bring a sandbox up, or wait until somebody else's start is over; returns when it is ready.
 
-    A caller that is interrupted takes its own start back.
+    Parts that are missing, after an upgrade of ours or a loss, are built first. A caller that is
+    interrupted takes its own start back.
 
     Raises:
         NotFoundError: there is no such sandbox.
@@ -49,6 +52,7 @@ def start(where: Paths, name: str, listener: Listener) -> SandboxStatus:
             case State.STARTING | State.STOPPING:
                 _await_ready(where, now)
             case _:
+                ImageStore(where.cache).prepare_machine(progress)
                 _launch(where, now, listener)
         return status(where, name)
 
