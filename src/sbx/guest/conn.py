@@ -112,7 +112,7 @@ class Connection:
         """Give up the socket, blocking again. The peer has sent nothing that was not taken."""
         self._closed = True
         self._loop.unwatch(self._socket.fileno())
-        self._socket.setblocking(True)  # noqa: FBT003
+        self._socket.setblocking(True)  # noqa: FBT003 - no keywords there
         return self._socket
 
     def _say_goodbye(self) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import struct
 import time
 
 from .links import read_text
@@ -16,6 +17,7 @@ from .syscalls import MS_NOATIME, MS_RDONLY, mount
 _EXT4_MAGIC_OFFSET, _EXT4_MAGIC = 1080, b"\x53\xef"
 _BLANK_BYTES = 1 << 20
 _FIFREEZE = 0xC0045877
+_EXT4_IOC_RESIZE_FS = 0x40086610
 _FSCK_TIMEOUT_S = 600.0
 # noinit_itable: the host's sparse file reads as zeros already, writing them would only fill it.
 # discard: what is deleted inside goes back to the host.
@@ -84,6 +86,7 @@ async def mount_data(loop: Loop, node: str, target: str, *, is_new: bool) -> Non
         else:
             await run_tool(loop, ["/usr/sbin/e2fsck", "-y", node], _FSCK_TIMEOUT_S)
         mount(node, target, "ext4", MS_NOATIME, _DATA_OPTIONS)
+    _grow(node, target)
 
 
 def mount_layer(node: str, target: str) -> None:
@@ -108,6 +111,27 @@ async def _format(loop: Loop, node: str) -> None:
     status = await run_tool(loop, args, 120.0)
     if status != 0:
         raise DiskError(f"cannot make the data disk's file system: mkfs.ext4 ended with {status}")
+
+
+def _grow(node: str, target: str) -> None:
+    """Let the file system fill a disk that the host has made larger (EXT4_IOC_RESIZE_FS)."""
+    fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    disk = os.open(node, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        block_bytes = os.fstatvfs(fd).f_frsize
+        have = _block_count(disk)
+        want = os.lseek(disk, 0, os.SEEK_END) // block_bytes
+        if want > have:
+            fcntl.ioctl(fd, _EXT4_IOC_RESIZE_FS, struct.pack("Q", want))
+    finally:
+        os.close(disk)
+        os.close(fd)
+
+
+def _block_count(disk: int) -> int:
+    """The file system's size as its superblock has it (ext4 disk layout, offsets 0x4 and 0x150)."""
+    low, high = os.pread(disk, 4, 1024 + 0x4), os.pread(disk, 4, 1024 + 0x150)
+    return int.from_bytes(low, "little") | int.from_bytes(high, "little") << 32
 
 
 def _has_file_system(node: str) -> bool:

@@ -158,7 +158,7 @@ def _enter_root(setup: Setup) -> None:
 
 
 def _mount_kernel_folders(setup: Setup) -> None:
-    for folder in ("/proc", "/sys", "/dev", "/run", "/tmp", "/var", "/etc"):  # noqa: S108
+    for folder in ("/proc", "/sys", "/dev", "/run", "/tmp", "/var", "/etc"):  # noqa: S108 - the sandbox's own
         real_folder(folder)
     os.chmod("/tmp", 0o1777)  # noqa: S103, S108 - as everywhere
     mount("proc", "/proc", "proc", _KERNEL_FLAGS)
@@ -167,7 +167,7 @@ def _mount_kernel_folders(setup: Setup) -> None:
         mount("cgroup2", "/sys/fs/cgroup", "cgroup2", _KERNEL_FLAGS)
     mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
     os.mkdir("/run/lock")
-    os.chmod("/run/lock", 0o1777)  # noqa: S103
+    os.chmod("/run/lock", 0o1777)  # noqa: S103 - as everywhere
 
 
 def _make_devices() -> None:
@@ -187,7 +187,7 @@ def _make_devices() -> None:
         MS_NOSUID | MS_NOEXEC,
         "newinstance,ptmxmode=0666,mode=0620,gid=5",
     )
-    mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")  # noqa: S108
+    mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")  # noqa: S108 - its own
     mount("mqueue", "/dev/mqueue", "mqueue", _KERNEL_FLAGS)
 
 

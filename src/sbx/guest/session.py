@@ -265,9 +265,7 @@ class ExecSession:
 
     def _detach(self) -> None:
         """The client leaves on purpose: the process goes on, its output is read and dropped."""
-        if self._connection is not None:
-            self._connection.finish()
-        self._connection = None
+        self._say_goodbye()
         self._on_change()
         self._on_room()
 
@@ -348,9 +346,10 @@ class ExecSession:
         if kind in self._outputs:
             if self._ended is None:
                 self._send(frame(STREAM_END, b"\1" if kind == STDOUT else b"\2"))
-            if self._outputs[kind] == self._terminal:
+            fd = self._outputs[kind]
+            if fd == self._terminal:
                 # Every process closed the terminal; the command may still run.
-                self._loop.unwatch(self._terminal)
+                self._loop.unwatch(fd)
                 del self._outputs[kind]
             else:
                 self._drop_output(kind)
@@ -415,10 +414,8 @@ class ExecSession:
         if self._connection is not None:
             if any(self._left[kind] for kind in self._outputs):
                 return
-            self._connection.send(message(EXIT, self._ended))
-            if self._connection is not None:  # sending may find that the client is gone
-                self._connection.finish()
-                self._connection = None
+            self._send(message(EXIT, self._ended))
+            self._say_goodbye()
         self._leave_outputs()
         self._on_change()
 
@@ -443,6 +440,12 @@ class ExecSession:
             close_quietly(fd)
         self._outputs.clear()
         self._terminal = self._stdin = None
+
+    def _say_goodbye(self) -> None:
+        """Let the connection end after what is queued; sending may have found the client gone."""
+        if self._connection is not None:
+            self._connection.finish()
+            self._connection = None
 
     def _send(self, data: bytes) -> None:
         if self._connection is not None:

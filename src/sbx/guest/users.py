@@ -60,7 +60,7 @@ def _find_identity(user: str, root: str) -> Identity:
         raise UserError(f"unable to find user {user}: no matching entries in passwd file")
     name = "root" if number == 0 else ""
     home = "/root" if number == 0 else "/"
-    return Identity(uid=number, gid=0, name=name, home=home, shell="/bin/sh")  # noqa: S604
+    return Identity(uid=number, gid=0, name=name, home=home, shell="/bin/sh")  # noqa: S604 - a login shell, not a flag
 
 
 def _find_group(group: str, root: str) -> int:
