@@ -28,10 +28,10 @@ from sbx.agent.session import (
 from sbx.cli import engine
 from sbx.cli.app import App
 from sbx.cli.output import clean, out
+from sbx.cli.progress import Steps
 from sbx.cli.terminal import RESET_MODES, raw_mode, window_size
 from sbx.errors import TransientError
 from sbx.lifecycle.session import SessionLease
-from sbx.system.progress import Silent
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -93,7 +93,7 @@ def run_agent(
 
 
 def attach(app: App, name: str, wanted: Wanted) -> Ended:
-    """Run a command in a running sandbox until it ends or the detach keys are typed.
+    """Run a command in a sandbox, started if need be, until it ends or the detach keys are typed.
 
     Raises:
         SbxError: it cannot be reached, or the connection broke.
@@ -112,12 +112,14 @@ def attach(app: App, name: str, wanted: Wanted) -> Ended:
 
 @contextlib.contextmanager
 def _lease(app: App, name: str) -> Generator[SessionLease]:
-    """A session; one more start if the sandbox stopped by itself since it was started."""
+    """A session. Whether the sandbox runs is found out by asking for one: mostly it does."""
     with contextlib.ExitStack() as stack:
         try:
             lease = stack.enter_context(engine.session(app, name))
         except TransientError:
-            engine.start(app, name, Silent())
+            # Standard error is the command's: a start is shown only to a person who watches.
+            with Steps(quiet=not sys.stderr.isatty()) as progress:
+                engine.start(app, name, progress)
             lease = stack.enter_context(engine.session(app, name))
         yield lease
 

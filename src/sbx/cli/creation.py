@@ -16,6 +16,7 @@ from sbx.cli.environment import collect
 from sbx.cli.output import clean, warn
 from sbx.cli.prompt import ask_yes, can_ask
 from sbx.errors import ConflictError, NotFoundError, UserError
+from sbx.image.store import ImageStore
 from sbx.lifecycle.request import CreateRequest
 from sbx.sandbox.name import check_name, default_name, free_name
 from sbx.sandbox.spec import AccelChoice, Mount, Resources, SandboxSpec
@@ -105,10 +106,22 @@ def request(app: App, wanted: Wanted, *, name: str) -> CreateRequest:
         agent=wanted.agent,
         mounts=wanted.mounts,
         resources=_resources(app, wanted),
-        template=wanted.typed.template or AGENTS[wanted.agent],
+        template=_template(app, wanted),
         accel=AccelChoice(accel),
         env=wanted.env,
     )
+
+
+def _template(app: App, wanted: Wanted) -> str:
+    """The agent's own template is built when it is missing; another one must be there."""
+    own, asked = AGENTS[wanted.agent], wanted.typed.template
+    if asked is None or asked == own:
+        return own
+    store = ImageStore(app.paths.cache)
+    if store.template(asked) is None:
+        known = ", ".join(sorted({own, *(found.name for found in store.templates())}))
+        raise NotFoundError(f'template not found: "{asked}" (available templates: {known})')
+    return asked
 
 
 def _resources(app: App, wanted: Wanted) -> Resources:

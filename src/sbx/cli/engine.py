@@ -147,7 +147,7 @@ def session(app: App, name: str) -> Generator[SessionLease]:
     """A connection to the agent of a running sandbox; while it is open, the sandbox stays up."""
     from sbx.lifecycle.session import open_session
 
-    with open_session(app.paths, name) as lease:
+    with open_session(app.paths, known(name)) as lease:
         yield lease
 
 

@@ -41,9 +41,9 @@ def command(app: App, agent: str, paths: tuple[str, ...], typed: Typed) -> None:
     engine.begin(app)
     wanted = creation.want(app, agent, paths, typed)
     name, taken = creation.new_name(app, wanted)
+    request = creation.request(app, wanted, name=name)
     if taken is not None:
         note(f"a sandbox named {taken} exists already; the new one is {name}")
-    request = creation.request(app, wanted, name=name)
     if app.format is Format.TABLE:
         out(creation.summary(request))
     creation.warn_of_limits(request)

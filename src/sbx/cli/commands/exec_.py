@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from sbx.cli import attach, engine
@@ -13,7 +11,6 @@ from sbx.cli.environment import collect
 from sbx.cli.group import CommandLine
 from sbx.cli.options import env_options, pass_app, sandbox_names
 from sbx.cli.output import clean, talk
-from sbx.cli.progress import Steps
 from sbx.errors import UserError
 
 _EXAMPLES = """
@@ -77,10 +74,7 @@ def command(
         tty=tty,
         keys=attach.detach_keys(app, detach_keys),
     )
-    # Standard error is the command's: a start is shown only to a person who watches.
-    with Steps(quiet=not sys.stderr.isatty()) as progress:
-        engine.start(app, sandbox, progress)
     ended = attach.attach(app, sandbox, wanted)
     if ended.detached:
-        talk(f"Detached. The command goes on in sandbox {clean(sandbox)}.")
+        talk(f"Detached; the command goes on in sandbox {clean(sandbox)}")
     return ended.status

@@ -19,6 +19,7 @@ from sbx.cli.output import clean, emit, note, out, talk, warn
 from sbx.cli.progress import Steps
 from sbx.errors import ConflictError, NotFoundError
 from sbx.sandbox.name import check_name
+from sbx.sandbox.state import State
 from sbx.sandbox.status import SandboxStatus
 
 _CREATION_ONLY = ("cpus", "memory", "disk", "template", "accel")
@@ -87,7 +88,7 @@ def command(
         if remove and not ended.detached:
             engine.remove(app, target.name, force=True)
     if ended.detached:
-        talk(f"Detached. To attach again, run: sbx run --name {clean(target.name)}")
+        talk(f"Detached; the session goes on. For another, run: sbx run --name {clean(target.name)}")
     return ended.status
 
 
@@ -191,16 +192,17 @@ def _attach(app: App, found: SandboxStatus, typed: Typed) -> _Target:
     if ignored:
         warn(f"{', '.join(ignored)} ignored: sandbox {name} already exists")
     env = collect(typed.env, typed.env_files)
-    with Steps(quiet=typed.quiet) as progress:
-        engine.start(app, name, progress)
+    if found.state is not State.RUNNING:
+        with Steps(quiet=typed.quiet) as progress:
+            engine.start(app, name, progress)
     return _Target(name=name, created=False, env=env)
 
 
 def _create(app: App, wanted: creation.Wanted) -> _Target:
     name, taken = creation.new_name(app, wanted)
+    request = creation.request(app, wanted, name=name)
     if taken is not None:
         note(f"a sandbox named {taken} exists already; the new one is {name}")
-    request = creation.request(app, wanted, name=name)
     if not wanted.typed.quiet:
         talk(creation.summary(request))
     creation.warn_of_limits(request)
