@@ -88,7 +88,7 @@ class Network:
         Raises:
             TransientError: the guest agent did not take the connection in time.
         """
-        sock = await self._take_socket()
+        sock = await self.take_socket()
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             async with asyncio.timeout(timeout_s):
@@ -138,7 +138,8 @@ class Network:
             self._helper.kill()
             await self._helper.wait()
 
-    async def _take_socket(self) -> socket.socket:
+    async def take_socket(self) -> socket.socket:
+        """An unconnected, non-blocking TCP socket of the namespace; the caller's."""
         while not self._pool:
             self._pool.extend(await self._fresh_sockets())
         return self._pool.popleft()
