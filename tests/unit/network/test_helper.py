@@ -7,6 +7,7 @@ import ast
 from pathlib import Path
 
 from sbx.network import helper, link
+from sbx.network.ruleset import MANAGEMENT_LINK
 
 
 def test_it_imports_no_more_than_it_needs() -> None:
@@ -22,7 +23,7 @@ def test_it_imports_no_more_than_it_needs() -> None:
 
 
 def test_a_link_reads_back_as_it_was_described() -> None:
-    described = helper.Link(link.describe(link.MANAGEMENT_LINK))
+    described = helper.Link(link.describe(MANAGEMENT_LINK))
     assert (described.device, described.gateway, described.prefix_length) == (
         "mgmt0",
         "192.168.126.1",
