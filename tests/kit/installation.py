@@ -129,13 +129,43 @@ class Installation:
 
     def close(self, evidence: Path) -> None:
         """Remove all sandboxes and prove that nothing is left; on a leak, keep the logs."""
+        family = Family.of(str(self.home))
         done = self.call("rm", "--all", "-f") if self.names() else None
-        problems = leaks(self)
+        problems = leaks(self) + family.survivors()
         if done is not None and done.returncode != 0:
             problems.append(done.describe())
         if problems:
             keep_evidence(self, evidence)
         assert not problems, "left behind:\n" + "\n".join(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The processes that name a text, all their descendants, and the namespaces they are in."""
+
+    born: dict[int, str]  # pid -> start time, so that a number that is used again is not mistaken
+    namespaces: frozenset[str]
+
+    @classmethod
+    def of(cls, mark: str) -> Family:
+        """The family as it is now."""
+        members = {pid for pid, text in processes() if mark in text}
+        parents = {pid: stat_field(pid, 4) for pid in all_pids()}
+        while new := {p for p, parent in parents.items() if int(parent or 0) in members} - members:
+            members |= new
+        found = {namespace(pid) for pid in members} - {namespace(os.getpid()), None}
+        return cls(
+            {pid: stat_field(pid, 22) or "" for pid in members},
+            frozenset(str(each) for each in found),
+        )
+
+    def survivors(self) -> list[str]:
+        """What of it is still there."""
+        # A zombie holds nothing but its number, until init gets round to it.
+        alive = (pid for pid, at in self.born.items() if stat_field(pid, 22) == at)
+        left = [f"process {pid}" for pid in alive if stat_field(pid, 3) not in ("Z", None)]
+        held = {namespace(pid) for pid in all_pids()}
+        return left + [f"namespace {each}" for each in self.namespaces if each in held]
 
 
 def keep_evidence(installation: Installation, evidence: Path) -> None:
@@ -179,16 +209,26 @@ def processes() -> list[tuple[int, str]]:
     return found
 
 
-def namespaces() -> set[str]:
-    """All network namespaces that some process is in."""
-    found: set[str] = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                found.add(os.readlink(entry / "ns/net"))
-            except OSError:
-                continue
-    return found
+def all_pids() -> list[int]:
+    """Every process there is."""
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+
+
+def stat_field(pid: int, number: int) -> str | None:
+    """A field of proc_pid_stat(5), counted from 1; None for a process that has ended."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return text.rpartition(")")[2].split()[number - 3]
+
+
+def namespace(pid: int) -> str | None:
+    """The network namespace of a process."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net")
+    except OSError:
+        return None
 
 
 def lines_of(command: Sequence[str]) -> list[str]:

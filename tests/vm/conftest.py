@@ -13,7 +13,7 @@ import pytest
 
 from sbx.image.store import ImageStore
 from sbx.system.progress import Silent
-from tests.kit.installation import Installation, keep_evidence, namespaces
+from tests.kit.installation import Installation, keep_evidence
 
 FAILED = pytest.StashKey[bool]()
 
@@ -54,13 +54,11 @@ def _installation(node: pytest.Item | pytest.Collector, results: Path) -> Iterat
     home = Path(tempfile.mkdtemp(prefix="sbx-vm-"))
     (home / "run").mkdir()
     made = Installation(home=home, runtime=home / "run", cache=cache_home())
-    before = namespaces()
     try:
         yield made
         if node.stash.get(FAILED, False):
             keep_evidence(made, results / node.name)
         made.close(results / node.name)
-        assert not namespaces() - before, "a network namespace is left"
     finally:
         shutil.rmtree(home)
 
