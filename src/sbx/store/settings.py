@@ -96,7 +96,6 @@ CATALOGUE: tuple[Key, ...] = (
         type=Type.INT,
         default=30,
         description="A sandbox that nobody uses stops after so many seconds",
-        env_var="SBX_AUTO_STOP_SECONDS",
         requires_restart=True,
     ),
     Key(
