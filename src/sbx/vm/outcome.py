@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sbx.system.process import describe_status
+
 _PANIC = "Kernel panic - not syncing"
 
 
@@ -36,8 +38,13 @@ class MachineEnd:
 
     def __str__(self) -> str:
         if self.reason in {EndReason.KILLED, EndReason.CRASHED}:
-            return f"{self.reason} (status {self.exit_status})"
+            return f"{self.reason} ({describe_exit(self.exit_status)})"
         return self.reason.value
+
+
+def describe_exit(status: int) -> str:
+    """`status 3` or `signal 9`: bubblewrap reports a signal that ended its program as 128 + n."""
+    return describe_status(128 - status if status > 128 else status)
 
 
 def judge_end(shutdown: str | None, exit_status: int, console: str) -> EndReason:

@@ -196,21 +196,23 @@ async def open_qmp(
     # The library tells of every lost connection as an error, also of the end of a machine.
     client.logger.setLevel(logging.CRITICAL)
     try:
-        async with asyncio.timeout(timeout_s):
-            await client.connect(sock)
-    except TimeoutError as error:
-        sock.close()
-        raise TransientError(f"QEMU did not answer within {timeout_s:.0f} s") from error
-    except (QMPError, OSError, EOFError) as error:
-        sock.close()
-        raise TransientError("QEMU ended before it was ready") from error
-    except BaseException:
-        sock.close()
-        raise
-    try:
+        await _connect(client, sock, timeout_s)
         yield qmp
     finally:
         await qmp.close()
+        sock.close()
+
+
+async def _connect(client: QMPClient, sock: socket.socket, timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await client.connect(sock)
+    except TimeoutError as error:
+        raise TransientError(f"QEMU did not answer within {timeout_s:.0f} s") from error
+    except (QMPError, OSError, EOFError, AssertionError) as error:
+        # The library asserts that the connection stands when it has been made: a QEMU that ends at
+        # that moment proves it wrong.
+        raise TransientError("QEMU ended before it was ready") from error
 
 
 def _deliver(message: Message, on_event: Callable[[MachineEvent], None]) -> bool:

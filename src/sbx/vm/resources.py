@@ -10,6 +10,7 @@ from pathlib import Path
 from sbx.errors import HostError, UserError
 from sbx.sandbox.spec import Resources
 from sbx.sandbox.units import GIB, MIB, TIB, format_size, parse_size
+from sbx.system.cgroup import CgroupLimits
 
 MIN_MEMORY_BYTES = 512 * MIB
 MAX_DEFAULT_MEMORY_BYTES = 32 * GIB
@@ -20,6 +21,10 @@ MAX_CPUS = 255  # q35 without an interrupt remapper
 
 # What must be free to bring up any machine at all: memory that an idle guest has touched, QEMU, us.
 BRING_UP_BYTES = 512 * MIB
+
+# Of QEMU and virtiofsd together, beside the guest's memory.
+OVERHEAD_BYTES = 512 * MIB
+THREADS = 512
 
 _MEMORY_STEP_BYTES = 2 * MIB  # a huge page; QEMU wants whole pages
 _DISK_STEP_BYTES = 1 * MIB
@@ -101,6 +106,17 @@ def memory_warning(resources: Resources, host: HostCapacity) -> str | None:
     return (
         f"the machine may use {format_size(resources.memory_bytes)} of memory, and "
         f"{format_size(host.available_bytes)} are free now"
+    )
+
+
+def host_limits(resources: Resources) -> CgroupLimits:
+    """What a sandbox's processes on the host may take at most, well above what they do take.
+
+    Beside the guest's memory: QEMU's translation cache and buffers, page tables, virtiofsd.
+    """
+    return CgroupLimits(
+        memory_bytes=resources.memory_bytes + resources.memory_bytes // 64 + OVERHEAD_BYTES,
+        processes=THREADS + 2 * resources.cpus,
     )
 
 

@@ -8,9 +8,8 @@ import contextlib
 import logging
 
 from sbx.errors import HostError, PermanentError, SbxError
-from sbx.system.process import describe_status
 from sbx.vm.console import Capture
-from sbx.vm.outcome import MachineEnd, judge_end
+from sbx.vm.outcome import MachineEnd, describe_exit, judge_end
 from sbx.vm.qmp import EventKind, MachineEvent
 
 log = logging.getLogger(__name__)
@@ -114,7 +113,7 @@ def explain_failure(exit_status: int, stderr: str) -> SbxError:
             details=details,
         )
     return PermanentError(
-        f"the machine does not start: QEMU ended with {describe_status(exit_status)}",
+        f"the machine does not start: QEMU ended with {describe_exit(exit_status)}",
         hint="Run: sbx diagnose",
         details=details,
     )
