@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-from collections.abc import Generator
+import tempfile
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,9 +78,20 @@ def ordinary_user() -> OrdinaryUser:
     return OrdinaryUser(name=name, uid=entry.pw_uid, home=Path(entry.pw_dir))
 
 
+@pytest.fixture
+def user_folder(ordinary_user: OrdinaryUser) -> Iterator[Path]:
+    """An empty folder of the ordinary user."""
+    with tempfile.TemporaryDirectory(dir=ordinary_user.home) as name:
+        shutil.chown(name, ordinary_user.name, ordinary_user.name)
+        yield Path(name)
+
+
 @pytest.fixture(scope="session")
 def user_checkout(ordinary_user: OrdinaryUser) -> Path:
-    """A copy of this checkout that belongs to the ordinary user, as a clone of theirs would."""
+    """A copy of this checkout that belongs to the ordinary user, as a clone of theirs would.
+
+    Stays at its place from run to run, and so does the environment that `bin/sbx` makes for it.
+    """
     target = ordinary_user.home / "checkout"
     shutil.rmtree(target, ignore_errors=True)
     listed = run(["git", "-c", f"safe.directory={ROOT}", "-C", ROOT, "ls-files", "-z"]).stdout

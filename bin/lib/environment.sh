@@ -35,7 +35,8 @@ environment_fits() {
     [[ -r $envs/current && -r $lock ]] || return 1
     read -r key <"$envs/current" || return 1
     venv=$envs/$key
-    [[ -x $venv/bin/python ]] || return 1
+    local paths=("$venv"/lib/python3.*/site-packages/opensbx-checkout.pth)
+    [[ -x $venv/bin/python && -r $venv/pyvenv.cfg && -r ${paths[0]} ]] || return 1
     IFS= read -rd '' wanted <"$lock" || true
     holds "$venv/stamp" "$root"$'\n'"$wanted"
 }

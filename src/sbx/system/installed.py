@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
 
-def damaged_files() -> tuple[Path, ...]:
-    """The files of installed packages that are missing or differ from their record."""
+def damaged_files(path: Sequence[str] | None = None) -> tuple[Path, ...]:
+    """The files of packages on `sys.path`, or on `path`, that are missing or not as installed."""
     return tuple(
         Path(str(file.locate()))
-        for package in metadata.distributions()
+        for package in metadata.distributions(path=list(sys.path if path is None else path))
         for file in package.files or ()
         if file.hash is not None and not _fits(Path(str(file.locate())), file.hash)
     )
