@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Archives in and out: the wanted part of a Debian tar as an ordinary tree, and cpio for initramfs.
+"""The wanted part of a Debian tar archive as an ordinary tree.
 
 Everything is written as the calling user and without special files or set-id bits: owners in images
 are set when they are packed.
@@ -10,15 +10,13 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from sbx.errors import PermanentError
 
 _MERGED = ("bin", "sbin", "lib", "lib64")  # links to usr/... in every Debian since 12
 _FOLDER_MODE = 0o755
-_NEWC = "070701"  # cpio(5), "new ASCII format"
-_DIGITS = 8
 
 
 def unpack(archive: Path, target: Path, keep: Callable[[str], bool]) -> int:
@@ -66,41 +64,6 @@ def add_merged_links(root: Path) -> None:
     for name in _MERGED:
         if (root / "usr" / name).is_dir() and not (root / name).is_symlink():
             (root / name).symlink_to(f"usr/{name}")
-
-
-def write_cpio(path: Path, entries: Iterator[CpioEntry], *, mtime: int) -> None:
-    """Write an uncompressed cpio archive, all owned by root."""
-    with path.open("wb") as out:
-        for number, entry in enumerate(entries, start=1):
-            out.write(_record(entry, number, mtime))
-        out.write(_record(CpioEntry("TRAILER!!!", 0), 0, 0))
-
-
-class CpioEntry:
-    """A member of a cpio archive: `mode` holds the kind, see inode(7)."""
-
-    __slots__ = ("data", "device", "mode", "name")
-
-    def __init__(self, name: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 0)) -> None:
-        self.name = name
-        self.mode = mode
-        self.data = data
-        self.device = device
-
-
-def _record(entry: CpioEntry, number: int, mtime: int) -> bytes:
-    name = entry.name.encode() + b"\0"
-    links = 2 if entry.mode & 0o170000 == 0o040000 else 1
-    fields = (
-        number, entry.mode, 0, 0, links, mtime, len(entry.data),
-        0, 0, *entry.device, len(name), 0,
-    )  # fmt: skip
-    head = _NEWC.encode() + b"".join(b"%0*X" % (_DIGITS, field) for field in fields)
-    return _pad(head + name) + _pad(entry.data)
-
-
-def _pad(data: bytes) -> bytes:
-    return data + b"\0" * (-len(data) % 4)
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cache of built things: complete or absent, never half-made, never trusted when changed.
 
-A `Shelf` holds entries of one kind, `<shelf>/<digest>/`, each with its files, a `manifest.json` with
-the digest of every file, and a `stamp` that lets the hot path see at once that nothing was touched.
+A `Shelf` holds entries of one kind, `<shelf>/<digest>/`, each with its files, a `manifest.json`
+with the digest of every file, and a `stamp` by which the hot path sees that nothing was touched.
 `<shelf>/<key>.ref` leads from a key of build inputs to the digest of what they gave. An entry is
 built in a folder beside and renamed when it is complete and on the disk. When the stamp does not
 fit, all digests are computed; when one of them does not fit either, the entry is set aside.
@@ -86,15 +86,15 @@ class Shelf:
         """The digests of all entries, whole or not."""
         return tuple(sorted(path.name for path in self._listing() if _is_entry(path)))
 
-    def usage_bytes(self) -> int:
-        """The disk space of everything on the shelf."""
-        return tree_bytes(self._folder)
+    def sizes(self) -> tuple[tuple[str, int], ...]:
+        """Digest and disk space of each entry."""
+        return tuple((each, tree_bytes(self._folder / each)) for each in self.digests())
 
     def prune(self, keep: frozenset[str]) -> int:
         """Remove the entries that are not in `keep`, and leftovers; returns the bytes freed."""
         if not self._folder.is_dir():
             return 0
-        before = self.usage_bytes()
+        before = tree_bytes(self._folder)
         with hold_lock(self._folder / ".lock"):
             self._clean()
             for path in self._listing():
@@ -103,7 +103,7 @@ class Shelf:
             for digest in self.digests():
                 if digest not in keep:
                     remove_tree(self._folder / digest)
-        return max(0, before - self.usage_bytes())
+        return max(0, before - tree_bytes(self._folder))
 
     def _listing(self) -> list[Path]:
         try:
@@ -112,7 +112,7 @@ class Shelf:
             return []
 
     def _clean(self) -> None:
-        """Remove what builds that never ended left behind; the lock is held, so none is under way."""
+        """Remove what broken-off builds left; the lock is held, so none is under way."""
         for path in self._listing():
             if path.name.startswith((_TEMP, _DAMAGED)):
                 remove_tree(path)
@@ -124,11 +124,10 @@ class Shelf:
         folder = self._folder / digest
         try:
             raw = read_bounded(folder / _MANIFEST, limit_bytes=_MANIFEST_LIMIT_BYTES)
-            whole = hashlib.sha256(raw).hexdigest() == digest and self._is_whole(folder, raw, full=full)
+            whole = hashlib.sha256(raw).hexdigest() == digest
+            whole = whole and self._is_whole(folder, raw, full=full)
             entry = _parse(raw, folder) if whole else None
-        except FileNotFoundError:
-            entry = None
-        except (OSError, ValueError, HostError):
+        except (OSError, ValueError, KeyError, TypeError, HostError):
             entry = None
         if entry is None and folder.exists():
             self._set_aside(folder)
@@ -139,7 +138,7 @@ class Shelf:
         now = stamp(content, raw)
         if not full and _read_small(folder / _STAMP) == now:
             return True
-        if json.dumps(list_files(content)) != json.dumps(json.loads(raw)["files"]):
+        if list_files(content) != json.loads(raw)["files"]:
             return False
         # Touched but equal, such as a copied cache: remember that.
         with contextlib.suppress(HostError):

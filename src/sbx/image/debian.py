@@ -8,24 +8,22 @@ nothing is left behind: an interrupted run ends its children and removes their f
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shutil
-import signal
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import IO
 
 from sbx.errors import HostError, PermanentError, SbxError, TransientError
 from sbx.image.recipe import ARCHITECTURE, SOURCE_DATE_EPOCH, SUITE
 from sbx.image.sources import archive_keyring, mirror_lines, read_sources
-from sbx.system.process import base_env, describe_status, popen, run
+from sbx.system.process import CommandError, base_env, describe_status, run, run_lines
 from sbx.system.progress import Progress
 
 _TAIL_LINES = 60
-_STOP_SECONDS = 20  # mmdebstrap removes its tree on the way out
+_IDS = "100000-165535"
 # mmdebstrap runs this on the host with the tree's path as $1; deb file names hold the versions.
 _LIST_PACKAGES = 'for f in "$1"/var/cache/apt/archives/*.deb; do echo "P: ${f##*/}"; done >&2'
 _UNITS = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
@@ -33,6 +31,7 @@ _SIZE = r"([\d.,]+) (B|kB|MB|GB)"
 _NEED = re.compile(rf"Need to get {_SIZE}(?:/{_SIZE})? of archives")
 _GET = re.compile(rf"Get:\d+ \S+ \S+ \S+ (\S+) \S+ \S+ \[{_SIZE}\]")
 _DEB = re.compile(r"P: ([a-z0-9.+-]+)_([^_]+)_[a-z0-9]+\.deb")
+_COUNT = re.compile(r"\d+ upgraded, (\d+) newly installed")
 _SET_UP = re.compile(r"(Unpacking|Setting up) (\S+)")
 
 
@@ -54,6 +53,7 @@ class Bootstrap:
     temp: Path  # where the tree is built before it is packed
     mode: Mode = Mode.CHROOTLESS
     configure: bool = False  # run the maintainer scripts; else packages are only unpacked
+    epoch: int = SOURCE_DATE_EPOCH  # file times after it become it
     setup_hooks: tuple[str, ...] = ()
     customize_hooks: tuple[str, ...] = ()
 
@@ -91,7 +91,7 @@ def pick_mode() -> Mode:
     if not (_has_range(Path("/etc/subuid"), user) and _has_range(Path("/etc/subgid"), user)):
         raise HostError(
             f"user `{user}` has no subordinate ids, which building a template needs",
-            hint=f"Run: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}",
+            hint=f"Run: sudo usermod --add-subuids {_IDS} --add-subgids {_IDS} {user}",
         )
     if shutil.which("newuidmap") is None:
         raise HostError("program not found: `newuidmap`", hint="Run: sudo apt-get install uidmap")
@@ -113,12 +113,14 @@ def bootstrap(job: Bootstrap, progress: Progress) -> dict[str, str]:
         **base_env(),
         **_apt_proxies(),
         "TMPDIR": str(job.temp),
-        "SOURCE_DATE_EPOCH": str(SOURCE_DATE_EPOCH),
+        "SOURCE_DATE_EPOCH": str(job.epoch),
     }
-    status = _follow(job.command(keyring, mirrors), env, reader)
-    reader.close()
-    if status != 0:
-        raise explain(job.what, status, reader.tail)
+    try:
+        run_lines(job.command(keyring, mirrors), reader.line, env=env)
+    except CommandError as error:
+        raise explain(job.what, error.returncode, reader.tail) from error
+    finally:
+        reader.close()
     return reader.versions
 
 
@@ -131,7 +133,9 @@ class LogReader:
         self._what = what
         self._progress = progress
         self._open = False
-        self._done_bytes = 0
+        self._done = 0
+        self._steps: int | None = None
+        self._installing = False
         self._step("ask the mirror")
 
     def line(self, text: str) -> None:
@@ -141,17 +145,25 @@ class LogReader:
             return
         self.tail = [*self.tail[-_TAIL_LINES:], text]
         if match := _NEED.search(text):
-            self._done_bytes = 0
+            self._done = 0
             self._step("download", total=_bytes(match[1], match[2]))
         elif match := _GET.match(text):
-            self._done_bytes += _bytes(match[2], match[3])
-            self._progress.advance(self._done_bytes)
+            self._done += _bytes(match[2], match[3])
+            self._progress.advance(self._done)
             self._progress.note(match[1])
         elif text.startswith("I: extracting archives"):
             self._step("unpack")
-        elif text.startswith(("I: installing essential", "I: installing remaining")):
-            self._step("install")
+        elif text.startswith("I: installing essential"):
+            self._install()
+        elif match := _COUNT.match(text):
+            self._steps = 2 * int(match[1])  # each is unpacked and set up
+        elif text.startswith("Fetched ") and self._installing and self._steps:
+            self._install()
+            self._steps = None
         elif match := _SET_UP.match(text):
+            self._installing = True
+            self._done += 1
+            self._progress.advance(self._done)
             self._progress.note(match[2])
         elif text.startswith("I: creating tarball"):
             self._step("pack")
@@ -161,6 +173,11 @@ class LogReader:
         if self._open:
             self._progress.end()
         self._open = False
+
+    def _install(self) -> None:
+        self._done = 0
+        self._installing = True
+        self._step("install", total=self._steps)
 
     def _step(self, name: str, *, total: int | None = None) -> None:
         self.close()
@@ -174,10 +191,11 @@ def explain(what: str, status: int, tail: Sequence[str]) -> SbxError:
     details = text[-3000:]
     if "No space left on device" in text or "not have enough free space" in text:
         return HostError(
-            f"no space left while building the {what}", hint="Free some disk space, then run: sbx setup",
+            f"no space left while building the {what}",
+            hint="Free some disk space, then run: sbx setup",
             details=details,
-        )  # fmt: skip
-    if any(sign in text for sign in ("NO_PUBKEY", "is not signed", "BADSIG", "EXPKEYSIG", "Missing key")):
+        )
+    if any(sign in text for sign in _KEY_SIGNS):
         return HostError(
             f"packages for the {what} cannot be verified",
             hint="Run: sudo apt-get install --only-upgrade debian-archive-keyring",
@@ -196,6 +214,7 @@ def explain(what: str, status: int, tail: Sequence[str]) -> SbxError:
     )
 
 
+_KEY_SIGNS = ("NO_PUBKEY", "is not signed", "BADSIG", "EXPKEYSIG", "Missing key")
 _NETWORK_SIGNS = (
     "Temporary failure resolving", "Could not resolve", "Could not connect", "Unable to connect",
     "Connection timed out", "Connection failed", "Network is unreachable", "Failed to fetch",
@@ -203,54 +222,11 @@ _NETWORK_SIGNS = (
 )  # fmt: skip
 
 
-def _follow(args: Sequence[str], env: Mapping[str, str], reader: LogReader) -> int:
-    # A session of its own: an interrupt reaches us first, and we end the whole group in order.
-    # (mmdebstrap itself waits for apt without end when only it is told to stop.)
-    child = popen(
-        args, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, new_session=True
-    )  # fmt: skip
-    assert child.stdout is not None
-    try:
-        for raw in child.stdout:
-            reader.line(raw.decode(errors="replace").rstrip("\n"))
-        return child.wait()
-    except BaseException:
-        _stop(child)
-        raise
-    finally:
-        child.stdout.close()
-
-
-def _stop(child: subprocess.Popen[bytes]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(child.pid, number)
-        except ProcessLookupError:
-            break
-        assert child.stdout is not None
-        _drain(child.stdout) if number is signal.SIGTERM else None
-        try:
-            child.wait(timeout=_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
-        break
-    child.wait()
-
-
-def _drain(stream: IO[bytes]) -> None:
-    """Keep the pipe from filling up, so that the ending child does not block on it."""
-    os.set_blocking(stream.fileno(), False)
-    while stream.read(1 << 16):
-        pass
-
-
 def _bytes(number: str, unit: str) -> int:
     return int(float(number.replace(",", "")) * _UNITS[unit])
 
 
 def _user_name() -> str:
-    import pwd  # noqa: PLC0415
-
     return pwd.getpwuid(os.geteuid()).pw_name
 
 
@@ -269,7 +245,8 @@ def _apt_proxies() -> dict[str, str]:
     for scheme in ("http", "https"):
         if f"{scheme}_proxy" in os.environ or shutil.which("apt-config") is None:
             continue
-        done = run(["apt-config", "dump", "--format", "%v%n", f"Acquire::{scheme}::Proxy"], check=False)
+        option = f"Acquire::{scheme}::Proxy"
+        done = run(["apt-config", "dump", "--format", "%v%n", option], check=False)
         value = done.stdout.decode(errors="replace").strip()
         if value and value != "DIRECT":
             found[f"{scheme}_proxy"] = value

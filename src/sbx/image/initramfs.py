@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from stat import S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG
 
-from sbx.image.archive import CpioEntry, write_cpio
 from sbx.image.modules import boot_order
 from sbx.image.recipe import SOURCE_DATE_EPOCH
+from sbx.system.cpio import CpioEntry, write_cpio
 
 TOOLS_SERIAL = "tools"  # of the virtio-blk disk with the guest root, see virtio(7) device ids
 AGENT_FOLDER = "/usr/lib/sbx"
@@ -44,7 +44,8 @@ exec $b switch_root /root /usr/bin/tini-static -- /usr/bin/python3 -I -S -B -c "
 def build_initramfs(tree: Path, release: str, target: Path) -> None:
     """Write the initramfs for the guest root in `tree`."""
     modules = tree / "usr/lib/modules" / release
-    write_cpio(target, _entries(tree, modules), mtime=SOURCE_DATE_EPOCH)
+    with target.open("wb") as out:
+        write_cpio(out, _entries(tree, modules), mtime=SOURCE_DATE_EPOCH)
 
 
 def _entries(tree: Path, modules: Path) -> Iterator[CpioEntry]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kernel modules for the guest: which are kept, unpacked, and in which order the initramfs loads them.
+"""Kernel modules for the guest: which are kept, and the order in which the initramfs loads some.
 
 Modules are stored uncompressed: under emulation the guest would spend more on xz than on reading.
 """
@@ -17,6 +17,7 @@ from sbx.errors import PermanentError
 # The memory devices are for machines that grow after their start.
 BOOT_MODULES = ("virtio_blk", "erofs", "overlay", "virtio_net", "virtio_rng", "virtio_mem")
 
+_INDEXES = ("modules.builtin", "modules.builtin.modinfo", "modules.order")
 _KEPT = (
     "arch/", "crypto/", "fs/", "lib/", "mm/", "net/", "security/",
     "drivers/block/", "drivers/char/hw_random/", "drivers/dax/", "drivers/md/", "drivers/nvdimm/",
@@ -72,7 +73,7 @@ def boot_order(folder: Path) -> tuple[PurePosixPath, ...]:
 def _is_wanted(name: str) -> bool:
     parts = PurePosixPath(name).parts  # usr lib modules RELEASE kernel drivers ...
     if len(parts) < 6 or parts[4] != "kernel":
-        return len(parts) == 5 and parts[4] in ("modules.builtin", "modules.builtin.modinfo", "modules.order")
+        return len(parts) == 5 and parts[4] in _INDEXES
     path = "/".join(parts[5:])
     if path.startswith("drivers/net/") and path.count("/") == 2:
         return True  # veth, tun, dummy and their like; vendors' cards are in folders

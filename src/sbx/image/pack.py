@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packing EROFS images with the runtime bundle's mkfs.erofs, in a jail."""
+"""Packing EROFS images with the runtime bundle's mkfs.erofs, in a jail.
+
+File data is stored uncompressed: docs/images.md has the measurements.
+"""
 
 from __future__ import annotations
 
 import uuid
-from enum import Enum
 from pathlib import Path
 
 from sbx.image.recipe import SOURCE_DATE_EPOCH
@@ -14,40 +16,31 @@ from sbx.system.process import run
 
 _PACK_SECONDS = 900.0
 _OUTPUT = Path("/run/out")
-_SOURCE = Path("/mnt")
+_TREE = Path("/mnt")
+_ARCHIVE = Path("/run/archive.tar")
 _NO_UUID = str(uuid.UUID(int=0))  # equal trees then give equal images
 
 
-class Compression(Enum):
-    """How file data is stored; docs/images.md has the measurements."""
-
-    NONE = ()
-    LZ4HC = ("-zlz4hc,9", "-C16384")
-    ZSTD = ("-zzstd,3", "-C65536")
-
-
 def pack_tree(
-    runtime: RuntimeBundle,
-    tree: Path,
-    target: Path,
-    *,
-    over: tuple[Bind, ...] = (),
-    compression: Compression,
+    runtime: RuntimeBundle, tree: Path, target: Path, *, over: tuple[Bind, ...] = ()
 ) -> None:
     """Pack a folder, everything owned by root; `over` are binds below `/mnt` laid over the tree."""
-    binds = (Bind(source=tree, target=_SOURCE), *over)
-    _make(runtime, target, binds, [*compression.value, "--all-root"])
+    binds = (Bind(source=tree, target=_TREE), *over)
+    _make(runtime, target, binds, ["--all-root", "--all-time", _TREE])
 
 
-def pack_tar(runtime: RuntimeBundle, archive: Path, target: Path, *, compression: Compression) -> None:
-    """Pack a tar archive with the owners, modes and attributes that it holds."""
-    binds = (Bind(source=archive, target=_SOURCE),)
-    _make(runtime, target, binds, [*compression.value, "--tar=f"])
+def pack_tar(runtime: RuntimeBundle, archive: Path, target: Path) -> None:
+    """Pack a tar archive with the owners, modes, times and attributes that it holds."""
+    binds = (Bind(source=archive, target=_ARCHIVE),)
+    # Compiled Python in the archive refers to the times of its sources.
+    _make(runtime, target, binds, ["--tar=f", "--mkfs-time", "--preserve-mtime", _ARCHIVE])
 
 
-def _make(runtime: RuntimeBundle, target: Path, binds: tuple[Bind, ...], options: list[str]) -> None:
+def _make(
+    runtime: RuntimeBundle, target: Path, binds: tuple[Bind, ...], source: list[str | Path]
+) -> None:
     output = Bind(source=target.parent, target=_OUTPUT, kind=BindKind.READ_WRITE)
     jail = Jail(root=runtime.root, binds=(*binds, output))
-    epoch = ["-T", str(SOURCE_DATE_EPOCH), "--ignore-mtime"]
-    args = ["/usr/bin/mkfs.erofs", "--quiet", f"-U{_NO_UUID}", *epoch, *options]
-    run(jail.command([*args, _OUTPUT / target.name, _SOURCE]), timeout_s=_PACK_SECONDS)
+    *options, path = source
+    program = ["/usr/bin/mkfs.erofs", "--quiet", f"-U{_NO_UUID}", f"-T{SOURCE_DATE_EPOCH}"]
+    run(jail.command([*program, *options, _OUTPUT / target.name, path]), timeout_s=_PACK_SECONDS)

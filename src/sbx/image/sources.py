@@ -14,11 +14,15 @@ from pathlib import Path
 
 from sbx.errors import HostError
 
-_KEYRINGS = ("usr/share/keyrings/debian-archive-keyring.gpg", "usr/share/keyrings/debian-archive-keyring.pgp")
-_RELEASES = frozenset({"bullseye", "bookworm", "trixie", "forky", "sid",
-                       "oldstable", "stable", "testing", "unstable"})  # fmt: skip
+_KEYRINGS = tuple(f"usr/share/keyrings/debian-archive-keyring.{end}" for end in ("gpg", "pgp"))
+_RELEASES = frozenset({
+    "bullseye", "bookworm", "trixie", "forky", "sid",
+    "oldstable", "stable", "testing", "unstable",
+})  # fmt: skip
 _SECURITY = frozenset(f"{release}-security" for release in _RELEASES)
-_ONE_LINE = re.compile(r"deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>.+)")
+_ONE_LINE = re.compile(
+    r"deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>.+)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,7 @@ def archive_keyring(root: Path = Path("/")) -> Path:
 
 
 def mirror_lines(sources: list[Source], *, suite: str, keyring: Path) -> tuple[str, ...]:
-    """The one-line sources that give `suite` from the host's Debian mirror; empty: use the default."""
+    """One-line sources that give `suite` from the host's Debian mirror; empty: use the default."""
     main = _first(sources, _RELEASES)
     if main is None:
         return ()
@@ -81,7 +85,8 @@ def _one_line(text: str) -> Iterator[Source]:
         match = _ONE_LINE.fullmatch(line.split("#", 1)[0].strip())
         if match is None:
             continue
-        options = dict(o.partition("=")[::2] for o in (match["options"] or "").split())
+        pairs = [word.partition("=") for word in str(match["options"] or "").split()]
+        options = {name.lower(): value for name, _, value in pairs}
         yield Source(
             uri=match["uri"],
             suites=(match["suite"],),
@@ -119,7 +124,7 @@ def _first(sources: list[Source], suites: frozenset[str]) -> Source | None:
 
 
 def _is_debian(source: Source) -> bool:
-    """Whether it is Debian's own archive: others use its suite names too, with keys of their own."""
+    """Whether it is Debian's own archive: others use its suite names too, with their own keys."""
     if not source.uri.startswith(("http://", "https://")) or "main" not in source.components:
         return False
     if source.signed_by:

@@ -20,6 +20,7 @@ def check_space(folder: Path, needed_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
         raise HostError(
-            f"not enough disk space for `{folder}`: {needed_bytes // _MIB} MiB needed, {free // _MIB} MiB free",
+            f"not enough disk space for `{folder}`: "
+            f"{needed_bytes // _MIB} MiB needed, {free // _MIB} MiB free",
             hint="Free some disk space, or run: sbx prune --cache",
         )

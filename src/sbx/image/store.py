@@ -6,15 +6,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from sbx.errors import NotFoundError
 from sbx.image import runtime, tools
 from sbx.image.cache import Shelf
+from sbx.image.layers import KIND as LAYERS
+from sbx.image.layers import LayerShelf
 from sbx.image.recipe import guest_source
 from sbx.image.space import check_space
-from sbx.sandbox.parts import GuestTools, RuntimeBundle
+from sbx.image.template import SHELL, TemplateShelf
+from sbx.sandbox.parts import GuestTools, Layer, RuntimeBundle, Template
 from sbx.system.files import private_folder
 from sbx.system.progress import Progress
 
-DEFAULT_TEMPLATE = "shell"
+_KINDS = (runtime.KIND, tools.BASE_KIND, tools.KIND)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +27,7 @@ class Prepared:
 
     runtime: RuntimeBundle
     tools: GuestTools
+    template: Template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,3 +72,86 @@ class ImageStore:
             check_space(self._cache, tools.NEEDED_BYTES)
             image = tools.as_parts(tools.build(self._cache, bundle, self._source, progress))
         return bundle, image
+
+    def template(self, name: str) -> Template | None:
+        """The template, or None if it is absent or damaged."""
+        return TemplateShelf(self._cache).find(name)
+
+    def layer(self, digest: str) -> Layer | None:
+        """A layer by its digest, whatever template it belongs to, or None if absent or damaged."""
+        return LayerShelf(self._cache).find(digest)
+
+    def templates(self) -> tuple[Template, ...]:
+        """All whole templates, by name."""
+        shelf = TemplateShelf(self._cache)
+        found = (shelf.find(name) for name in shelf.names())
+        return tuple(each for each in found if each is not None)
+
+    def prepare(self, progress: Progress, *, template: str = SHELL) -> Prepared:
+        """Everything a machine needs, built where missing; others that want it meanwhile wait.
+
+        Raises:
+            NotFoundError: there is no such template.
+            TransientError, HostError, PermanentError: as `debian.bootstrap`.
+        """
+        stack = self.template(template)
+        if stack is None and template != SHELL:
+            raise NotFoundError(f'template not found: "{template}"', hint="Run: sbx template ls")
+        bundle, image = self.prepare_machine(progress)
+        if stack is None:
+            stack = TemplateShelf(self._cache).make_shell(bundle, progress)
+        return Prepared(runtime=bundle, tools=image, template=stack)
+
+    def verify_full(self, progress: Progress) -> tuple[str, ...]:
+        """Read every byte of what new sandboxes would use; names what is absent or damaged.
+
+        What is damaged is set aside, so that the next preparation builds it again.
+        """
+        progress.begin("check the images")
+        progress.note("runtime bundle")
+        entry = Shelf(self._cache, runtime.KIND).check(runtime.key())
+        wrong = [] if entry else ["runtime bundle"]
+        if entry is not None:
+            progress.note("guest tools")
+            key = tools.key(runtime.as_parts(entry), self._source)
+            if Shelf(self._cache, tools.KIND).check(key) is None:
+                wrong.append("guest tools")
+        shelf = TemplateShelf(self._cache)
+        for name in sorted({SHELL, *shelf.names()}):
+            progress.note(f"template {name}")
+            if shelf.find(name, full=True) is None:
+                wrong.append(f"template `{name}`")
+        progress.end()
+        return tuple(wrong)
+
+    def usage(self) -> tuple[Part, ...]:
+        """What lies in the cache, for `sbx df`."""
+        current = self._current()
+        parts = [
+            Part(kind=kind, digest=digest, size_bytes=size, current=digest in current)
+            for kind in _KINDS
+            for digest, size in Shelf(self._cache, kind).sizes()
+        ]
+        parts += [
+            Part(kind=LAYERS, digest=digest, size_bytes=size, current=digest in current)
+            for digest, size in LayerShelf(self._cache).sizes()
+        ]
+        return tuple(parts)
+
+    def prune(self, keep: frozenset[str] = frozenset()) -> int:
+        """Remove what no new sandbox would use, except the digests in `keep`; returns bytes freed.
+
+        `keep` are the digests that existing sandboxes are made of.
+        """
+        keep |= self._current()
+        freed = sum(Shelf(self._cache, kind).prune(keep) for kind in _KINDS)
+        return freed + LayerShelf(self._cache).prune(keep)
+
+    def _current(self) -> frozenset[str]:
+        layers = TemplateShelf(self._cache).layer_digests()
+        bundle = self.runtime()
+        if bundle is None:
+            return layers
+        keys = (tools.base_key(bundle), tools.key(bundle, self._source))
+        found = [Shelf(self._cache, kind).find(k) for kind, k in zip(_KINDS[1:], keys, strict=True)]
+        return layers | {bundle.digest} | {entry.digest for entry in found if entry}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tools image: the guest root with the guest agent, its Python, kernel modules and an initramfs.
+"""The tools image: guest root, guest agent, its Python, kernel modules, and the initramfs.
 
 Two steps: the Debian part (`tools-base`, a tree, slow) and the agent on top of it (`tools`, packed
 in a second or two), so that a change of the agent's source does not ask the mirror again. Programs
@@ -16,7 +16,7 @@ from sbx.image.cache import Entry, Facts, Shelf
 from sbx.image.debian import Bootstrap, bootstrap
 from sbx.image.initramfs import AGENT_FOLDER, build_initramfs
 from sbx.image.modules import BOOT_MODULES, install_modules
-from sbx.image.pack import Compression, pack_tree
+from sbx.image.pack import pack_tree
 from sbx.image.recipe import (
     BASE_RECIPE,
     TOOLS_PACKAGES,
@@ -54,7 +54,7 @@ _DROPPED_MODULES = frozenset({
 _FOLDERS = ("proc", "sys", "dev", "run", "tmp", "mnt", "root", "var/lib", "var/tmp", "var/log",
             AGENT_FOLDER[1:])  # fmt: skip
 _FILES = {
-    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/usr/sbin/nologin\n",
     "etc/group": "root:x:0:\nnogroup:x:65534:\n",
     "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
     "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
@@ -118,7 +118,10 @@ def _fill_base(folder: Path, runtime: RuntimeBundle, progress: Progress) -> Fact
     progress.note("kernel modules")
     install_modules(runtime.root.parent / MODULES, tree)
     depmod = Jail(root=runtime.root, binds=(_writable(tree, "/mnt"),))
-    run(depmod.command(["/usr/sbin/depmod", "-b", "/mnt", runtime.kernel_release]), timeout_s=_BUILD_SECONDS)
+    run(
+        depmod.command(["/usr/sbin/depmod", "-b", "/mnt", runtime.kernel_release]),
+        timeout_s=_BUILD_SECONDS,
+    )
     progress.note("compile Python")
     _compile(tree, f"/{_PYTHON}", tree / _PYTHON)
     own = Jail(root=tree, binds=(_writable(tree / "etc", "/etc"),))
@@ -130,10 +133,10 @@ def _fill_base(folder: Path, runtime: RuntimeBundle, progress: Progress) -> Fact
 def _fill(folder: Path, base: Entry, runtime: RuntimeBundle, source: Path) -> Facts:
     tree = base.folder / _TREE
     agent = folder.parent / "agent"
-    shutil.copytree(source, agent / "guest", ignore=lambda _, names: {n for n in names if n == "__pycache__"})
+    shutil.copytree(source, agent / "guest", ignore=shutil.ignore_patterns("__pycache__"))
     _compile(tree, AGENT_FOLDER, agent)
     jail_binds = (Bind(source=agent, target=Path("/mnt") / AGENT_FOLDER[1:]),)
-    pack_tree(runtime, tree, folder / _IMAGE, over=jail_binds, compression=Compression.NONE)
+    pack_tree(runtime, tree, folder / _IMAGE, over=jail_binds)
     build_initramfs(tree, runtime.kernel_release, folder / _INITRAMFS)
     shutil.rmtree(agent)
     return Facts(packages=base.facts.packages, notes={_AGENT: source_digest(source)})
@@ -143,7 +146,10 @@ def _compile(tree: Path, where: str, source: Path) -> None:
     """Byte-compile with the guest's own Python; never checked against the source again."""
     jail = Jail(root=tree, binds=(_writable(source, where),))
     python = ["/usr/bin/python3.13", "-I", "-S", "-m", "compileall", "-q", "-j", "0"]
-    run(jail.command([*python, "--invalidation-mode", "unchecked-hash", where]), timeout_s=_BUILD_SECONDS)
+    run(
+        jail.command([*python, "--invalidation-mode", "unchecked-hash", where]),
+        timeout_s=_BUILD_SECONDS,
+    )
 
 
 def _writable(source: Path, target: str) -> Bind:

@@ -9,10 +9,13 @@ import `subprocess` or call `asyncio.create_subprocess_exec`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import shlex
+import signal
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +36,7 @@ _INHERITED = (
     "SSL_CERT_FILE", "SSL_CERT_DIR",
 )  # fmt: skip
 _TAIL_CHARS = 2000
+_GRACE_S = 20.0  # for children that remove what they made
 
 
 class CommandError(PermanentError):
@@ -131,7 +135,8 @@ def run_lines(
     """Run a child and hand over each line of its standard error (and output) as it comes.
 
     `stdout` redirects the standard output elsewhere, so that only standard error is read.
-    The child is killed and awaited if `on_line` raises or the caller is interrupted.
+    The child and its own children are ended if `on_line` raises or the caller is interrupted: they
+    are a session of their own, so that an interrupt at the terminal reaches us first.
 
     Raises:
         HostError, CommandError: as `run`.
@@ -144,6 +149,7 @@ def run_lines(
         stdout=subprocess.PIPE if stdout is None else stdout,
         stderr=subprocess.STDOUT if stdout is None else subprocess.PIPE,
         pass_fds=pass_fds,
+        new_session=True,
     )
     stream = child.stdout if stdout is None else child.stderr
     assert stream is not None
@@ -154,7 +160,7 @@ def run_lines(
             tail = [*tail[-40:], line]
             on_line(line)
     except BaseException:
-        child.kill()
+        _end_group(child, stream)
         raise
     finally:
         stream.close()
@@ -221,6 +227,27 @@ async def spawn(
         )
     except FileNotFoundError as error:
         raise _missing(argv[0]) from error
+
+
+def _end_group(child: subprocess.Popen[bytes], stream: IO[bytes]) -> None:
+    """Ask a child's process group to end, give it a bounded time to clean up, then kill it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGTERM)
+        # Read on, or a child that reports its end would wait for room in the pipe.
+        reader = threading.Thread(target=_read_out, args=(stream,), daemon=True)
+        reader.start()
+        try:
+            child.wait(timeout=_GRACE_S)
+        except subprocess.TimeoutExpired:
+            log.warning("child does not end when asked: %s", child.args)
+        os.killpg(child.pid, signal.SIGKILL)
+        reader.join(timeout=1)
+
+
+def _read_out(stream: IO[bytes]) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        while stream.read(1 << 16):
+            pass
 
 
 def _missing(program: str) -> HostError:

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""EROFS layers by digest: `<cache>/layers/<digest>.erofs`, each with a stamp beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Generator
+from pathlib import Path
+
+from sbx.errors import HostError
+from sbx.image.cache import remove_tree, tree_bytes
+from sbx.sandbox.parts import Layer
+from sbx.system.files import (
+    allocated_bytes,
+    private_folder,
+    read_bounded,
+    sha256_file,
+    sync_folder,
+    write_atomic,
+)
+from sbx.system.locks import hold_lock
+
+KIND = "layers"
+_SUFFIX = ".erofs"
+_TEMP = "temp-"
+_DAMAGED = "damaged-"
+
+
+class LayerShelf:
+    """The layers in one cache folder."""
+
+    def __init__(self, cache: Path) -> None:
+        self._folder = cache / KIND
+
+    def path(self, digest: str) -> Path:
+        """Where the layer lies."""
+        return self._folder / f"{digest}{_SUFFIX}"
+
+    @contextlib.contextmanager
+    def working_folder(self) -> Generator[Path]:
+        """A folder for the making of one layer; what broken-off builds left is removed."""
+        private_folder(self._folder)
+        with hold_lock(self._folder / ".lock"):
+            self._clean()
+            folder = private_folder(self._folder / f"{_TEMP}{secrets.token_hex(4)}")
+            try:
+                yield folder
+            finally:
+                remove_tree(folder)
+
+    def adopt(self, image: Path) -> Layer:
+        """Take over a complete image from the working folder."""
+        image.chmod(0o600)
+        with image.open("rb") as file:
+            os.fsync(file.fileno())
+        digest = sha256_file(image)
+        target = self.path(digest)
+        image.rename(target)
+        sync_folder(self._folder)
+        self._write_stamp(target)
+        return Layer(digest=digest, path=target, size_bytes=target.stat().st_size)
+
+    def is_whole(self, layer: Layer, *, full: bool) -> bool:
+        """Whether the layer is there as it was made; a damaged one is set aside."""
+        try:
+            facts = layer.path.stat()
+        except OSError:
+            return False
+        if facts.st_size == layer.size_bytes:
+            if not full and self._read_stamp(layer.path) == _stamp(facts):
+                return True
+            if sha256_file(layer.path) == layer.digest:
+                self._write_stamp(layer.path)
+                return True
+        with contextlib.suppress(OSError):
+            layer.path.rename(self._folder / f"{_DAMAGED}{secrets.token_hex(4)}")
+        return False
+
+    def find(self, digest: str) -> Layer | None:
+        """The layer with this digest, or None if it is absent or damaged."""
+        path = self.path(digest)
+        try:
+            layer = Layer(digest=digest, path=path, size_bytes=path.stat().st_size)
+        except OSError:
+            return None
+        return layer if self.is_whole(layer, full=False) else None
+
+    def digests(self) -> tuple[str, ...]:
+        """All layers there are."""
+        return tuple(sorted(path.stem for path in self._folder.glob(f"*{_SUFFIX}")))
+
+    def sizes(self) -> tuple[tuple[str, int], ...]:
+        """Digest and disk space of each layer."""
+        return tuple((each, allocated_bytes(self.path(each))) for each in self.digests())
+
+    def prune(self, keep: frozenset[str]) -> int:
+        """Remove the layers that are not in `keep`, and leftovers; returns the bytes freed."""
+        if not self._folder.is_dir():
+            return 0
+        before = tree_bytes(self._folder)
+        with hold_lock(self._folder / ".lock"):
+            self._clean()
+            for digest in self.digests():
+                if digest not in keep:
+                    self.path(digest).unlink(missing_ok=True)
+                    self._stamp_path(self.path(digest)).unlink(missing_ok=True)
+        return max(0, before - tree_bytes(self._folder))
+
+    def _clean(self) -> None:
+        for path in self._folder.glob(f"{_TEMP}*"):
+            remove_tree(path)
+        for path in self._folder.glob(f"{_DAMAGED}*"):
+            path.unlink(missing_ok=True)
+
+    def _stamp_path(self, image: Path) -> Path:
+        return image.with_suffix(".stamp")
+
+    def _read_stamp(self, image: Path) -> str | None:
+        try:
+            return read_bounded(self._stamp_path(image), limit_bytes=4096).decode(errors="replace")
+        except (OSError, HostError):
+            return None
+
+    def _write_stamp(self, image: Path) -> None:
+        with contextlib.suppress(HostError, OSError):  # without one the next reader takes longer
+            write_atomic(self._stamp_path(image), _stamp(image.stat()).encode())
+
+
+def _stamp(facts: os.stat_result) -> str:
+    # The change time and not the modification time: no program can set it back.
+    return f"{facts.st_size} {facts.st_ctime_ns}"
