@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,13 +51,11 @@ class Guest:
         return sock
 
     @contextlib.contextmanager
-    def session(self) -> Iterator[Session]:
+    def session(self) -> Generator[Session]:
         with self.connect() as sock:
             yield Session(sock)
 
-    def run(
-        self, *argv: str, stdin: bytes = b"", request: ExecRequest | None = None
-    ) -> Ran:
+    def run(self, *argv: str, stdin: bytes = b"", request: ExecRequest | None = None) -> Ran:
         """Run a command to its end with pipes as its streams."""
         with self.connect() as sock:
             return run_over(sock, request or ExecRequest(argv=argv), stdin=stdin)
@@ -114,9 +112,16 @@ def _read_all(fd: int, found: dict[int, bytes]) -> None:
 
 
 @contextlib.contextmanager
-def run_guest(mode: str, folder: Path) -> Iterator[Guest]:
+def run_guest(mode: str, folder: Path) -> Generator[Guest]:
     """Start a server; at the end of the block it and its sandbox are gone."""
-    command: Sequence[str] = [sys.executable, "-P", "-m", "tests.kit.guest_server", mode, str(folder)]
+    command: Sequence[str] = [
+        sys.executable,
+        "-P",
+        "-m",
+        "tests.kit.guest_server",
+        mode,
+        str(folder),
+    ]
     child = subprocess.Popen(
         command,
         cwd=_ROOT,

@@ -8,7 +8,6 @@ the port and ends when its standard input does.
 
 from __future__ import annotations
 
-import asyncio  # noqa: F401 - loaded on purpose: the agent must not mind what else is there
 import os
 import socket
 import sys

@@ -22,7 +22,7 @@ from .wire import Fields
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PREFIX = "OCI runtime exec failed: exec failed: unable to start container process: "
 _NOT_FOUND, _NOT_RUNNABLE = 127, 126
-_FILES_SOFT, _FILES_HARD = 1024, 524288
+_FILES_SOFT = 1024  # open files, as systemd gives out; programs that need more raise it
 # What Python and the agent's start set aside; ignored signals would stay ignored after exec.
 _OWN_SIGNALS = (
     signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP, signal.SIGTERM,
@@ -107,7 +107,8 @@ def leave_agent_habits() -> None:
     os.close(fd)
     for number in _OWN_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES_SOFT, _FILES_HARD))
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(_FILES_SOFT, hard), hard))
     os.umask(0o022)
 
 
