@@ -110,7 +110,7 @@ def test_each_file_of_a_sandbox_is_described(name: str) -> None:
 
 
 def test_the_command_reference_is_complete() -> None:
-    text = (DOCS / "cli.md").read_text(encoding="utf-8")
+    text = prose(DOCS / "cli.md")
     missing: list[str] = []
     for name, command in commands(root):
         part = section(text, name)
