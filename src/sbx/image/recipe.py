@@ -33,7 +33,7 @@ TOOLS_PACKAGES = (
 )  # fmt: skip
 
 SHELL_PACKAGES = (
-    "bash", "ca-certificates", "curl", "gh", "git", "iproute2", "iputils-ping", "jq", "less",
+    "bash", "ca-certificates", "curl", "gh", "git", "iproute2", "iputils-ping", "jq", "less", "mount",
     "openssh-client", "patch", "procps", "ripgrep", "socat", "sudo", "tzdata", "unzip", "vim-tiny",
     "xz-utils", "make", "gcc", "libc6-dev",
     "python3", "python-is-python3", "python3-venv", "python3-pip", "nodejs", "npm",
