@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import signal
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -32,6 +33,8 @@ from sbx.vm.qmp import Qmp, Refused, open_qmp
 from sbx.vm.watch import Watch
 
 log = logging.getLogger(__name__)
+
+_LOCKED = re.compile(r'Failed to get .*"?write"? lock')
 
 START_TIMEOUT_S = 30.0  # until QEMU answers; the guest's boot is not in it
 
@@ -97,18 +100,19 @@ class Machine:
         async with self._next_port() as bus, AsyncExitStack() as undo:
             fd_set = await self._qmp.pass_file(fd)
             undo.push_async_callback(_quietly, lambda: self._qmp.drop_file(fd_set))
+            await self._qmp.add_raw_disk(node, fd_set, read_only=read_only)
+            undo.push_async_callback(_quietly, lambda: self._qmp.remove_disk(node))
             try:
-                await self._qmp.add_raw_disk(node, fd_set, read_only=read_only)
+                await self._qmp.plug_block_device(
+                    device=f"device-{serial}", node=node, bus=bus, serial=serial
+                )
             except Refused as error:
-                if "lock" not in error.message:
+                # QEMU locks the file (fcntl(2), F_OFD_SETLK) when a device begins to use it.
+                if not _LOCKED.search(error.message):
                     raise
                 raise ConflictError(
                     f"disk is in use by another machine: `{serial}`", details=error.message
                 ) from error
-            undo.push_async_callback(_quietly, lambda: self._qmp.remove_disk(node))
-            await self._qmp.plug_block_device(
-                device=f"device-{serial}", node=node, bus=bus, serial=serial
-            )
             undo.pop_all()
 
     async def plug_share(self, *, tag: str, sock: socket.socket) -> None:
@@ -138,10 +142,8 @@ class Machine:
         await self._qmp.quit()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send QEMU a signal; SIGKILL goes to the jail around it as well."""
+        """Send QEMU a signal; the jail around it ends with it."""
         self._process.signal(number)
-        if number == signal.SIGKILL:
-            self._watch.kill_jail()
 
     @asynccontextmanager
     async def _next_port(self) -> AsyncGenerator[str]:
@@ -172,12 +174,11 @@ async def start_machine(config: MachineConfig) -> AsyncGenerator[Machine]:
                 open_qmp(ends.monitor, watch.on_event, timeout_s=START_TIMEOUT_S)
             )
             # QEMU has answered, so all processes of the jail, down to QEMU itself, exist.
-            process = ProcessHandle(last_descendant(watch.jail_pid))
+            watch.qemu = ProcessHandle(last_descendant(watch.jail_pid))
         except TransientError as error:
             raise await watch.failure(error) from error
-        stack.callback(process.close)
-        log.info("machine runs: pid %d, %s", process.pid, config.accel)
-        yield Machine(qmp, process, ends.control, watch)
+        log.info("machine runs: pid %d, %s", watch.qemu.pid, config.accel)
+        yield Machine(qmp, watch.qemu, ends.control, watch)
 
 
 async def _start_qemu(stack: AsyncExitStack, config: MachineConfig, ends: Endpoints) -> Watch:

@@ -6,8 +6,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 
 from sbx.errors import HostError, PermanentError, SbxError
+from sbx.system.pidfd import ProcessHandle
 from sbx.vm.console import Capture
 from sbx.vm.outcome import MachineEnd, describe_exit, judge_end
 from sbx.vm.qmp import EventKind, MachineEvent
@@ -27,6 +29,7 @@ class Watch:
         self.ended = asyncio.Event()
         self.is_disk_full = False
         self.console = console
+        self.qemu: ProcessHandle | None = None  # known once QEMU has answered
         self._stderr = stderr
         self._process = process
         self._shutdown: str | None = None
@@ -65,19 +68,24 @@ class Watch:
             stderr=self._stderr.tail.text(),
         )
 
-    def kill_jail(self) -> None:
-        """Kill the jail; the kernel kills everything in it."""
+    async def kill(self) -> None:
+        """Kill what still runs, from the inside out, and wait until all of it is gone."""
+        if self.qemu is not None:
+            self.qemu.signal(signal.SIGKILL)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_KILL_TIMEOUT_S):
+                    await self.ended.wait()
+            self.qemu.close()
+        await self._kill_jail()
+
+    async def _kill_jail(self) -> None:
         if not self.ended.is_set():
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
-
-    async def kill(self) -> None:
-        """Kill the jail if it still runs, and wait until all of it is gone."""
-        self.kill_jail()
         try:
             async with asyncio.timeout(_KILL_TIMEOUT_S):
                 await self.ended.wait()
-                # QEMU dies a moment after the jail around it, and holds this pipe until then.
+                # What is in the jail dies a moment after it, and holds this pipe until then.
                 await self._stderr.ended.wait()
         except TimeoutError:
             log.exception("machine does not end after SIGKILL: pid %d", self._process.pid)

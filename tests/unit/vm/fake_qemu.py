@@ -30,7 +30,7 @@ def passed_sockets(args: list[str]) -> dict[str, socket.socket]:
 
 class Fake:
     def __init__(self, behaviour: str, sockets: dict[str, socket.socket]) -> None:
-        self.refused = behaviour.removeprefix("refuse:") if behaviour.startswith("refuse:") else ""
+        self.refused = behaviour.split(":")[1] if behaviour.startswith("refuse:") else ""
         self.behaviour = behaviour
         self.sockets = sockets
 
@@ -67,7 +67,7 @@ class Fake:
             return
         self.say(f"<{command}>\n")
         if command == self.refused:
-            text = 'Failed to get shared "write" lock' if command == "blockdev-add" else "no"
+            text = 'Failed to get "write" lock' if self.behaviour.endswith(":locked") else "no"
             self.send({"error": {"class": "GenericError", "desc": text}, "id": message["id"]})
             return
         replies = {"add-fd": {"fdset-id": 7, "fd": 9}, "query-status": {"status": "running"}}
