@@ -29,7 +29,7 @@ def unpack(archive: Path, target: Path, keep: Callable[[str], bool]) -> int:
     with tarfile.open(archive, mode="r:") as tar:
         for member in tar:
             name = merged_name(member.name)
-            if not name or not keep(name):
+            if not name or member.isdev() or not keep(name):
                 continue
             path = target / name
             path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
@@ -40,10 +40,8 @@ def unpack(archive: Path, target: Path, keep: Callable[[str], bool]) -> int:
                     path.symlink_to(member.linkname)
             elif member.islnk():
                 os.link(target / merged_name(member.linkname), path)
-            elif member.isfile():
-                _write(tar, member, path)
             else:
-                continue
+                _write(tar, member, path)
             count += 1
     return count
 

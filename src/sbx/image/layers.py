@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Generator
 from pathlib import Path
@@ -23,6 +24,7 @@ from sbx.system.files import (
 from sbx.system.locks import hold_lock
 
 KIND = "layers"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _SUFFIX = ".erofs"
 _TEMP = "temp-"
 _DAMAGED = "damaged-"
@@ -35,7 +37,9 @@ class LayerShelf:
         self._folder = cache / KIND
 
     def path(self, digest: str) -> Path:
-        """Where the layer lies."""
+        """Where the layer lies (ValueError: that is no digest)."""
+        if not _DIGEST.fullmatch(digest):
+            raise ValueError(f"not a digest: {digest!r}")
         return self._folder / f"{digest}{_SUFFIX}"
 
     @contextlib.contextmanager
@@ -80,8 +84,8 @@ class LayerShelf:
 
     def find(self, digest: str) -> Layer | None:
         """The layer with this digest, or None if it is absent or damaged."""
-        path = self.path(digest)
         try:
+            path = self.path(digest)
             layer = Layer(digest=digest, path=path, size_bytes=path.stat().st_size)
         except OSError:
             return None

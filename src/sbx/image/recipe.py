@@ -33,9 +33,9 @@ TOOLS_PACKAGES = (
 )  # fmt: skip
 
 SHELL_PACKAGES = (
-    "bash", "ca-certificates", "curl", "gh", "git", "iproute2", "iputils-ping", "jq", "less", "mount",
-    "openssh-client", "patch", "procps", "ripgrep", "socat", "sudo", "tzdata", "unzip", "vim-tiny",
-    "xz-utils", "make", "gcc", "libc6-dev",
+    "bash", "ca-certificates", "curl", "gh", "git", "iproute2", "iputils-ping", "jq", "less",
+    "mount", "openssh-client", "patch", "procps", "ripgrep", "socat", "sudo", "tzdata", "unzip",
+    "vim-tiny", "xz-utils", "make", "gcc", "libc6-dev",
     "python3", "python-is-python3", "python3-venv", "python3-pip", "nodejs", "npm",
     "docker.io", "docker-cli", "docker-buildx", "docker-compose",
 )  # fmt: skip

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tarfile
 import time
 from pathlib import Path
@@ -30,6 +31,7 @@ from sbx.system.progress import Progress
 SHELL = "shell"
 KIND = "templates"
 USER = "agent"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _VERSION = 1
 _LIMIT_BYTES = 1 << 20
 _TREE_BYTES = 2600 << 20  # unpacked packages and the archive made of them
@@ -100,7 +102,7 @@ class TemplateShelf:
 
     def find(self, name: str, *, full: bool = False) -> Template | None:
         """The template, or None if it is absent, stale or damaged. `full` reads every byte."""
-        found = self._read(name)
+        found = self._read(name) if _NAME.fullmatch(name) else None
         if found is None or (name == SHELL and found[0] != key()):
             return None
         template = found[1]
