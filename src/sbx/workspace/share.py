@@ -20,7 +20,7 @@ import stat
 import struct
 from collections.abc import AsyncGenerator, Generator, Sequence
 from pathlib import Path, PurePath
-from typing import BinaryIO, TypedDict
+from typing import NamedTuple, TypedDict
 
 from sbx.errors import HostError, PermanentError, TransientError, UserError
 from sbx.sandbox.parts import RuntimeBundle
@@ -29,6 +29,7 @@ from sbx.system.files import owned_fd
 from sbx.system.jail import Bind, BindKind, Jail
 from sbx.system.process import describe_status, spawn
 from sbx.workspace.layout import AGENT_ID, Place, plan_places, translation
+from sbx.workspace.serverlog import ServerLog, open_log
 from sbx.workspace.setid import setid_filter
 
 log = logging.getLogger(__name__)
@@ -39,8 +40,6 @@ _READY_TIMEOUT_S = 10.0
 _END_TIMEOUT_S = 2.0
 _WANTED_FILES = 1_000_000  # as virtiofsd itself would like
 _FEW_FILES = 100_000
-_LOG_BYTES = 256 << 10
-_TAIL_BYTES = 2000
 # vhost-user: request VHOST_USER_GET_FEATURES (1), version 1, no payload; the answer carries a u64.
 _GET_FEATURES = struct.pack("<III", 1, 1, 0)
 _FEATURES_BYTES = 12 + 8
@@ -72,21 +71,6 @@ class Share:
         return await self._child.wait()
 
 
-class _BoundedLog(asyncio.Protocol):
-    """Keeps the start of what the server says: a guest that provokes messages fills no disk."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._room = _LOG_BYTES
-
-    def data_received(self, data: bytes) -> None:
-        self._file.write(data[: self._room])
-        self._room = max(0, self._room - len(data))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._file.close()
-
-
 @contextlib.asynccontextmanager
 async def open_share(
     runtime: RuntimeBundle, mounts: Sequence[Mount], *, log_path: Path
@@ -97,31 +81,42 @@ async def open_share(
         UserError: a shared path is gone, or is another kind of thing now.
         HostError, TransientError, PermanentError: the server did not start.
     """
+    places = plan_places(mounts)
     async with contextlib.AsyncExitStack() as stack:
-        places = plan_places(mounts)
-        wanted = {p.source: stack.enter_context(_original(p.source)) for p in places}
-        for mount in mounts:
-            _check_kind(mount, wanted[mount.source])
-        listener, sock = _listening_pair(log_path.parent)
-        stack.callback(sock.close)
-        info, info_writer = os.pipe()
-        stack.enter_context(owned_fd(info))
-        with owned_fd(info_writer), listener:
-            child = await _start(runtime, places, (listener.fileno(), info_writer), log_path)
-        stack.push_async_callback(_end, child)
-        stack.callback(sock.close)  # before the wait above: the server ends by itself then
-        await _await_ready(child, sock, log_path)
-        answer: _JailInfo = json.loads(os.read(info, 4096))
-        _verify(answer["child-pid"], places, wanted)
+        server_log = await stack.enter_async_context(open_log(log_path))
+        with contextlib.ExitStack() as opened:  # what is needed until the server stands
+            wanted = {p.source: opened.enter_context(_original(p.source)) for p in places}
+            for mount in mounts:
+                _check_kind(mount, wanted[mount.source])
+            listener, sock = _listening_pair(log_path.parent)
+            stack.callback(sock.close)
+            info, info_writer = os.pipe()
+            opened.enter_context(owned_fd(info))
+            with owned_fd(info_writer), listener, owned_fd(_setid_filter_file()) as seccomp:
+                fds = _PassedFds(listener.fileno(), info_writer, seccomp, server_log.writer)
+                child = await _start(runtime, places, fds)
+            server_log.close_writer()
+            stack.push_async_callback(_end, child)
+            stack.callback(sock.close)  # before the wait above: the server ends by itself then
+            await _await_ready(child, sock, server_log)
+            answer: _JailInfo = json.loads(os.read(info, 4096))
+            _verify(answer["child-pid"], places, wanted)
         yield Share(child, sock)
 
 
+class _PassedFds(NamedTuple):
+    """What the server inherits."""
+
+    listener: int
+    info: int
+    seccomp: int
+    log: int
+
+
 async def _start(
-    runtime: RuntimeBundle, places: Sequence[Place], fds: tuple[int, int], log_path: Path
+    runtime: RuntimeBundle, places: Sequence[Place], fds: _PassedFds
 ) -> asyncio.subprocess.Process:
-    listener, info = fds
     _raise_file_limit()
-    seccomp = _setid_filter_file()
     jail = Jail(
         root=runtime.root,
         tmpfs=(Path("/tmp"), Path("/run"), _ROOT),  # noqa: S108 - inside the jail
@@ -135,23 +130,15 @@ async def _start(
         ),
         sealed=(_ROOT,),
         user=AGENT_ID,
-        seccomp_fd=seccomp,
-        info_fd=info,
+        seccomp_fd=fds.seccomp,
+        info_fd=fds.info,
     )
-    reader, writer = os.pipe()
-    with owned_fd(writer), owned_fd(seccomp):
-        try:
-            loop = asyncio.get_running_loop()
-            file = log_path.open("wb", buffering=0)
-            await loop.connect_read_pipe(lambda: _BoundedLog(file), os.fdopen(reader, "rb"))
-        except OSError as error:
-            raise HostError(f"cannot write `{log_path}`: {error.strerror}") from error
-        return await spawn(
-            jail.command([_VIRTIOFSD, *_arguments(listener)]),
-            stdout=writer,
-            stderr=writer,
-            pass_fds=[listener, info, seccomp],
-        )
+    return await spawn(
+        jail.command([_VIRTIOFSD, *_arguments(fds.listener)]),
+        stdout=fds.log,
+        stderr=fds.log,
+        pass_fds=[fds.listener, fds.info, fds.seccomp],
+    )
 
 
 def _raise_file_limit() -> None:
@@ -206,7 +193,7 @@ def _arguments(listener: int) -> list[str]:
 
 
 async def _await_ready(
-    child: asyncio.subprocess.Process, sock: socket.socket, log_path: Path
+    child: asyncio.subprocess.Process, sock: socket.socket, server_log: ServerLog
 ) -> None:
     """Ask for the features, as the machine will: an answer proves a live server."""
     loop = asyncio.get_running_loop()
@@ -220,13 +207,17 @@ async def _await_ready(
                     break
                 answer += part
     except TimeoutError as error:
-        raise TransientError("file server does not answer", details=_tail(log_path)) from error
+        raise TransientError(
+            "file server does not answer", details=await server_log.last_words()
+        ) from error
     except ConnectionError:
         answer = b""
     if len(answer) < _FEATURES_BYTES:
         async with asyncio.timeout(_END_TIMEOUT_S):
             status = describe_status(await child.wait())
-        raise PermanentError(f"file server failed with {status}", details=_tail(log_path))
+        raise PermanentError(
+            f"file server failed with {status}", details=await server_log.last_words()
+        )
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
@@ -314,10 +305,3 @@ def _verify(jail_pid: int, places: Sequence[Place], wanted: dict[Path, int]) -> 
         same = os.path.samestat(held, os.fstat(wanted[place.source]))
         if not same or (place.read_only and not sealed):
             raise PermanentError(f"share does not hold `{place.source}` as it was checked")
-
-
-def _tail(log_path: Path) -> str | None:
-    try:
-        return log_path.read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip() or None
-    except OSError:
-        return None
