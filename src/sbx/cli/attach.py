@@ -88,7 +88,7 @@ def run_agent(
 ) -> Ended:
     """Run the sandbox's own command with more arguments, on a terminal if we have one."""
     spec = engine.status(app, name).spec
-    tty = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()  # pyright: ignore[reportUnnecessaryComparison]
+    tty = os.isatty(0) and os.isatty(1)
     return attach(app, name, Wanted(argv=(*spec.command, *args), env=env, tty=tty, keys=keys))
 
 
@@ -126,21 +126,20 @@ def _lease(app: App, name: str) -> Generator[SessionLease]:
 
 def _on_pipes(lease: SessionLease, wanted: Wanted) -> ExecEnd:
     with _Controls() as controls, controls.forwarding():
-        streams = Streams(stdin=_stdin(), stdout=1, stderr=2, close_outputs=True)
+        streams = Streams(stdin=0, stdout=1, stderr=2, close_outputs=True)
         return Session(lease.sock).exec(_request(wanted, None), streams, controls=controls)
 
 
 def _on_terminal(lease: SessionLease, wanted: Wanted) -> ExecEnd:
-    stdin = _stdin()
-    is_ours = stdin is not None and os.isatty(stdin)
-    size = window_size(1) or (window_size(stdin) if stdin is not None else None)
+    is_ours = os.isatty(0)
+    size = window_size(1) or window_size(0)
     shape = Terminal(
         rows=size.rows if size else _DEFAULT_ROWS, cols=size.columns if size else _DEFAULT_COLUMNS
     )
-    streams = Streams(stdin=stdin, stdout=1, stderr=2)
+    streams = Streams(stdin=0, stdout=1, stderr=2)
     with contextlib.ExitStack() as stack:
-        if is_ours and stdin is not None:
-            stack.enter_context(raw_mode(stdin))
+        if is_ours:
+            stack.enter_context(raw_mode(0))
         controls = stack.enter_context(_Controls())
         stack.enter_context(controls.resizing())
         reset = stack.enter_context(contextlib.ExitStack())
@@ -169,17 +168,7 @@ def _request(wanted: Wanted, terminal: Terminal | None) -> ExecRequest:
         user=wanted.user,
         workdir=wanted.workdir,
         terminal=terminal,
-        stdin=_stdin() is not None,
     )
-
-
-def _stdin() -> int | None:
-    """Our standard input, or None if the caller closed it."""
-    try:
-        os.fstat(0)
-    except OSError:
-        return None
-    return 0
 
 
 class _Controls:

@@ -7,7 +7,8 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 
 import click
@@ -56,34 +57,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sbx.cli.completion import complete
 
         return complete(root, os.environ["_SBX_COMPLETE"])
+    app = App()
+    return guarded(app, lambda: _invoke(app, args), args)
+
+
+def guarded(app: App, act: Callable[[], int], argv: Sequence[str] = ()) -> int:
+    """Do something; whatever way it ends, clean up, say it in one place, and return the status."""
     _prepare_streams()
     _watch_signals()
-    app = App()
     try:
-        status = _run(app, args)
+        status = _reported(app, act, argv)
         sys.stdout.flush()
     except BrokenPipeError:
         status = _mute_stdout()
     return int(status)
 
 
-def _run(app: App, args: list[str]) -> int:
+def _reported(app: App, act: Callable[[], int], argv: Sequence[str]) -> int:
     try:
-        return _invoke(app, args)
+        return act()
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return ExitStatus.INTERRUPTED
     except Ended as end:
         return end.code if isinstance(end.code, int) else ExitStatus.FAILURE
     except click.ClickException as error:
-        return report_usage(app, error, args)
+        return report_usage(app, error, argv)
     except SbxError as error:
         return report_error(app, error)
     except BrokenPipeError:
         raise
     except OSError as error:
         return report_os_error(app, error)
-    except Exception as error:  # noqa: BLE001 - the last one to catch it: keeps the traceback, says one sentence
+    except Exception as error:  # noqa: BLE001 - nobody else catches it: keeps the traceback, says one sentence
         return report_crash(app, error)
 
 
@@ -98,6 +104,14 @@ def _invoke(app: App, args: list[str]) -> int:
 
 
 def _prepare_streams() -> None:
+    """Standard streams that the caller closed become /dev/null: nothing else gets their numbers."""
+    while (fd := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
+        pass
+    os.close(fd)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            null = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - open to the end
+            setattr(sys, name, null)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # where `✓` is unknown, it is shown as an escape
             stream.reconfigure(errors="backslashreplace")

@@ -89,7 +89,7 @@ def open_kvm() -> int:
         return os.open(KVM_DEVICE, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise HostError(
-            f"no hardware virtualisation: `{KVM_DEVICE}` does not exist",
+            f"no hardware virtualisation: `{KVM_DEVICE}` is not there",
             hint="Enable virtualisation in the firmware, or nested virtualisation if this is a "
             "virtual machine, and load the module: sudo modprobe kvm_amd or kvm_intel",
         ) from error

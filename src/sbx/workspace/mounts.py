@@ -39,7 +39,7 @@ class MissingPathError(NotFoundError):
 
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f"path does not exist: `{path}`",
+            f"path not found: `{path}`",
             hint=f"Create it first, for example: mkdir -p '{path}'",
         )
         self.path = path

@@ -79,7 +79,9 @@ def _make_sandbox(where: Paths) -> MakeSandbox:
     """Writes the folder of a stopped sandbox."""
     made: list[str] = []
 
-    def make(name: str, *, workspace: Path | None = None, stopped_at: datetime | None = None) -> SandboxSpec:
+    def make(
+        name: str, *, workspace: Path | None = None, stopped_at: datetime | None = None
+    ) -> SandboxSpec:
         made.append(name)
         mounts = () if workspace is None else (Mount(source=workspace, target=workspace),)
         spec = SandboxSpec(

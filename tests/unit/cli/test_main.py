@@ -26,7 +26,7 @@ def test_without_arguments_the_help_is_shown(sbx: Call) -> None:
 @pytest.mark.parametrize(
     ("args", "message", "hint"),
     [
-        (["versin"], 'unknown command "versin" for "sbx"', "Did you mean: sbx version"),
+        (["inspekt"], 'unknown command "inspekt" for "sbx"', "Did you mean: sbx inspect"),
         (["settings", "gte"], 'unknown command "gte" for "sbx settings"', "Did you mean"),
         (["zzz"], 'unknown command "zzz"', "Run: sbx --help"),
         (["ls", "--jsn"], "unknown flag: --jsn", "Did you mean: --json"),
@@ -161,8 +161,7 @@ def test_a_defect_of_ours_is_one_sentence_and_the_traceback_is_kept(
     kept = tmp_path / "state/opensbx/last-crash.txt"
     assert done.status == ExitStatus.FAILURE
     assert done.err == (
-        "ERROR: sbx failed unexpectedly: ZeroDivisionError: three\n"
-        f"  The traceback is in {kept}\n"
+        f"ERROR: sbx failed unexpectedly: ZeroDivisionError: three\n  The traceback is in {kept}\n"
     )
     assert "ZeroDivisionError" in kept.read_text()
     assert kept.stat().st_mode & 0o777 == 0o600
@@ -170,9 +169,7 @@ def test_a_defect_of_ours_is_one_sentence_and_the_traceback_is_kept(
     assert "Traceback" in sbx("ls", "--debug").err
 
 
-def test_a_refusal_by_the_host_names_the_file(
-    sbx: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refusal_by_the_host_names_the_file(sbx: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_where: object) -> None:
         raise OSError(28, "No space left on device", "/some/file")
 
@@ -212,6 +209,14 @@ def test_a_reader_that_went_away_is_quiet(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (ExitStatus.BROKEN_PIPE, b"")
 
 
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_closed_standard_streams_are_no_error(tmp_path: Path, closed: str) -> None:
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "HOME": str(tmp_path)}
+    command = f'exec "$0" -m sbx ls {closed}'
+    done = subprocess.run(["sh", "-c", command, sys.executable], env=env, check=False)
+    assert done.returncode == 0
+
+
 def test_sigterm_ends_with_143(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys\n"
@@ -239,12 +244,17 @@ def test_a_short_way_imports_little(tmp_path: Path, args: list[str]) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=False)
     assert done.returncode == 0
-    assert done.stderr.decode().replace(
-        "To launch one in the current folder, run: sbx run shell .\n", ""
-    ) == ""
+    assert (
+        done.stderr.decode().replace(
+            "To launch one in the current folder, run: sbx run shell .\n", ""
+        )
+        == ""
+    )
 
 
-def test_json_on_standard_output_is_ascii(sbx: Call, make_sandbox: MakeSandbox, tmp_path: Path) -> None:
+def test_json_on_standard_output_is_ascii(
+    sbx: Call, make_sandbox: MakeSandbox, tmp_path: Path
+) -> None:
     folder = tmp_path / "ünï\x1b[31m"
     folder.mkdir()
     make_sandbox("one", workspace=folder)

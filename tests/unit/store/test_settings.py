@@ -14,6 +14,7 @@ from sbx.errors import NotFoundError, UserError
 from sbx.store import settings as own
 from sbx.store.paths import SETTINGS, Paths
 from sbx.store.settings import CATALOGUE, Settings, Source, load_settings, set_value, unset_value
+from tests.kit.installation import ROOT
 
 
 @pytest.fixture
@@ -147,3 +148,13 @@ def test_parse_of_any_text_is_a_value_or_a_user_error(text: str) -> None:
         except UserError:
             continue
         assert own.parse(key, own.show(value)) == value
+
+
+def test_the_document_lists_every_key() -> None:
+    text = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    for key in CATALOGUE:
+        (line,) = [line for line in text.splitlines() if line.startswith(f"| `{key.name}` |")]
+        assert f"| {key.type} |" in line
+        assert key.description in line
+        assert (f"`{key.env_var}`" in line) is bool(key.env_var)
+        assert all(f"`{choice}`" in line for choice in key.choices)

@@ -60,7 +60,7 @@ def test_no_device_is_found_out_each_time(
     device.unlink()
     verdict = choose_accel(AccelChoice.AUTO, runtime, tmp_path)
     assert verdict.reason is not None
-    assert "does not exist" in verdict.reason
+    assert "is not there" in verdict.reason
     assert "modprobe" in (verdict.hint or "")
     device.touch()
     pretend("probe-works")

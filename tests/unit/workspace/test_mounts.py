@@ -107,7 +107,7 @@ def test_no_paths_are_no_mounts(cwd: Path) -> None:
 
 
 def test_a_missing_path_is_its_own_error_with_the_path(cwd: Path) -> None:
-    with pytest.raises(MissingPathError, match="path does not exist") as caught:
+    with pytest.raises(MissingPathError, match="path not found") as caught:
         one(cwd, "absent:ro")
     assert caught.value.path == cwd / "absent"
     assert "mkdir -p" in (caught.value.hint or "")
@@ -118,7 +118,7 @@ def test_a_missing_path_is_its_own_error_with_the_path(cwd: Path) -> None:
     [
         ("", "path is empty"),
         (":ro", "no path in `:ro`"),
-        ("absent:/srv/x", "path does not exist"),
+        ("absent:/srv/x", "path not found"),
         ("project:relative", "neither a mode nor an absolute path"),
         ("project:rx", "neither a mode nor an absolute path"),
         ("project:/srv/../etc", "target has `..` in it"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -110,7 +111,13 @@ def issue_text(results: Results) -> str:
         "| check | result | message |",
         "| --- | --- | --- |",
     ]
-    return "\n".join([*head, *rows, "", *details]).rstrip()
+    return _without_home("\n".join([*head, *rows, "", *details]).rstrip())
+
+
+def _without_home(text: str) -> str:
+    """An issue is public: the home folder tells the user's name."""
+    home = str(Path.home())
+    return text if home == "/" else text.replace(home, "~")
 
 
 def clean_lines(text: str) -> str:

@@ -88,7 +88,9 @@ def command(
         if remove and not ended.detached:
             engine.remove(app, target.name, force=True)
     if ended.detached:
-        talk(f"Detached; the session goes on. For another, run: sbx run --name {clean(target.name)}")
+        talk(
+            f"Detached; the session goes on. For another, run: sbx run --name {clean(target.name)}"
+        )
     return ended.status
 
 
