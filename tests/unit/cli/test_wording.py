@@ -9,9 +9,7 @@ import pytest
 
 from tests.kit.installation import ROOT
 
-RESERVED = (
-    "log in to", "please log in", "not logged in", "unauthorized", "unauthenticated", "does not exist",
-)  # fmt: skip
+RESERVED = ("log in to", "not logged in", "unauthorized", "unauthenticated", "does not exist")
 
 
 def texts_of_errors() -> list[tuple[str, str]]:
@@ -21,9 +19,10 @@ def texts_of_errors() -> list[tuple[str, str]]:
         if "guest" in path.parts:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if (isinstance(node, ast.Call) and _name(node.func).endswith("Error")) or (
-                isinstance(node, ast.Call) and _name(node.func) == "__init__"
-            ):
+            if not isinstance(node, ast.Call):
+                continue
+            name = _name(node.func)
+            if name.endswith("Error") or name == "__init__":
                 place = f"{path.relative_to(ROOT)}:{node.lineno}"
                 found += [(place, text) for text in _texts(node)]
     return found

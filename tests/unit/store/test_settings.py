@@ -83,8 +83,10 @@ def test_a_malformed_file_is_an_error_that_names_it(where: Paths, text: str) -> 
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("cli.confirmRemove", "true"), ("cli.confirmRemove", 1), ("sandbox.cpus", "4"), ("sandbox.cpus", -1),
-     ("sandbox.cpus", True), ("machine.accel", "hvf"), ("sandbox.memory", "lots"), ("sandbox.disk", 20)],
+    [("cli.confirmRemove", "true"), ("cli.confirmRemove", 1), ("sandbox.cpus", "4"),
+     ("sandbox.cpus", -1),
+     ("sandbox.cpus", True), ("machine.accel", "hvf"), ("sandbox.memory", "lots"),
+     ("sandbox.disk", 20)],
 )  # fmt: skip
 def test_a_wrong_stored_value_is_an_error_with_a_command_that_helps(
     where: Paths, key: str, value: object
@@ -107,8 +109,10 @@ def test_an_unknown_stored_key_can_be_unset(where: Paths) -> None:
 
 @pytest.mark.parametrize(
     ("key", "text"),
-    [("cli.confirmRemove", "maybe"), ("sandbox.cpus", "-1"), ("sandbox.cpus", "two"), ("sandbox.cpus", "٣"),
-     ("sandbox.disk", "20x"), ("sandbox.disk", "-1g"), ("machine.accel", "KVM"), ("output.jsonCompat", "x")],
+    [("cli.confirmRemove", "maybe"), ("sandbox.cpus", "-1"), ("sandbox.cpus", "two"),
+     ("sandbox.cpus", "٣"),
+     ("sandbox.disk", "20x"), ("sandbox.disk", "-1g"), ("machine.accel", "KVM"),
+     ("output.jsonCompat", "x")],
 )  # fmt: skip
 def test_set_refuses_what_the_key_does_not_take(where: Paths, key: str, text: str) -> None:
     with pytest.raises(UserError, match="invalid value") as caught:
