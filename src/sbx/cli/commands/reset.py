@@ -47,7 +47,9 @@ def command(app: App, force: bool, preserve_secrets: bool) -> None:
     for name in removed:
         talk(f"✓ Removed sandbox {name}")
     others = _others_with_sandboxes(where)
-    if others:
+    if app.app_name is not None:
+        note("images are kept: all sets of sandboxes share them")
+    elif others:
         note(f"images are kept: sandboxes of {', '.join(others)} use them")
     else:
         _empty(where.cache, keep=_KEPT_IN_CACHE)
@@ -59,7 +61,7 @@ def command(app: App, force: bool, preserve_secrets: bool) -> None:
         rows: list[Json] = [
             {"action": "removed", "resource": "sandbox", "name": n} for n in removed
         ]
-        emit(app, {"removed": rows, "images_removed": not others})
+        emit(app, {"removed": rows, "images_removed": not others and app.app_name is None})
 
 
 def _others_with_sandboxes(where: Paths) -> list[str]:

@@ -132,6 +132,18 @@ def test_reset_of_one_set_keeps_images_that_another_uses(
     (where.cache / "layers").mkdir()
     done = sbx("--app-name", "other", "reset", "-f")
     assert done.status == 0
-    assert "Note: images are kept: sandboxes of opensbx use them" in done.err
+    assert "Note: images are kept: all sets of sandboxes share them" in done.err
     assert (where.cache / "layers").exists()
     assert sbx("ls", "-q").out == "one\n"
+
+
+def test_reset_keeps_images_that_another_set_uses(
+    sbx: Call, make_sandbox: MakeSandbox, where: Paths
+) -> None:
+    make_sandbox("one")
+    where.state.rename(where.state.with_name("opensbx-other"))
+    (where.cache / "layers").mkdir()
+    done = sbx("reset", "-f")
+    assert "Note: images are kept: sandboxes of opensbx-other use them" in done.err
+    assert (where.cache / "layers").exists()
+    assert sbx("--app-name", "other", "ls", "-q").out == "one\n"
