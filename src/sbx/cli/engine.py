@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from sbx.cli.app import App
 from sbx.cli.logs import set_up_logs
 from sbx.errors import NotFoundError, SbxError, UserError
-from sbx.lifecycle import status as _status
 from sbx.sandbox.name import check_name
 from sbx.sandbox.status import SandboxStatus
 from sbx.store import records
@@ -49,12 +48,16 @@ def begin(app: App) -> None:
 
 def list_all(app: App) -> tuple[SandboxStatus, ...]:
     """Every readable sandbox, by name."""
-    return _status.list_all(app.paths)
+    from sbx.lifecycle import status as asked
+
+    return asked.list_all(app.paths)
 
 
 def damaged(app: App) -> dict[str, SbxError]:
     """Sandboxes whose files cannot be read, and why."""
-    return _status.damaged(app.paths)
+    from sbx.lifecycle import status as asked
+
+    return asked.damaged(app.paths)
 
 
 def status(app: App, name: str) -> SandboxStatus:
@@ -63,7 +66,9 @@ def status(app: App, name: str) -> SandboxStatus:
     Raises:
         NotFoundError: there is no such sandbox.
     """
-    return _status.status(app.paths, known(name))
+    from sbx.lifecycle import status as asked
+
+    return asked.status(app.paths, known(name))
 
 
 def find(app: App, name: str) -> SandboxStatus | None:
