@@ -33,7 +33,7 @@ def test_an_ordinary_user_gets_a_shell_in_their_folder(
         user = ["--reuid", ordinary_user.name, "--regid", ordinary_user.name, "--init-groups"]
         environment = ["env", "-i", f"HOME={ordinary_user.home}", "PATH=/usr/bin:/bin", state]
         launcher = user_checkout / "bin" / "sbx"
-        command = ["setpriv", *user, *environment, launcher, *args]
+        command: list[str | Path] = ["setpriv", *user, *environment, launcher, *args]
         return run(command, cwd=project, check=check)
 
     try:
