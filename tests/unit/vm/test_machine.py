@@ -47,7 +47,7 @@ def is_alive(pid: int) -> bool:
 
 async def console_says(made: Machine, text: str) -> None:
     """Wait for the console; the test's own time limit is the deadline."""
-    while text not in made.console_tail():  # noqa: ASYNC110
+    while text not in made.console_tail():  # noqa: ASYNC110 - the console has no event
         await asyncio.sleep(0.01)
 
 
@@ -136,10 +136,10 @@ def test_a_full_host_disk_is_noticed_until_it_resumes(
     async def main() -> None:
         async with start_machine(config) as made:
             await made.resume()
-            while not made.is_disk_full:  # noqa: ASYNC110
+            while not made.is_disk_full:  # noqa: ASYNC110 - the console has no event
                 await asyncio.sleep(0.01)
             await made.resume()
-            while made.is_disk_full:  # noqa: ASYNC110
+            while made.is_disk_full:  # noqa: ASYNC110 - the console has no event
                 await asyncio.sleep(0.01)
 
     asyncio.run(main())
