@@ -45,9 +45,13 @@ class Guest:
     def connect(self) -> socket.socket:
         """A connected, authenticated socket."""
         sock = self.dial()
-        sock.setblocking(False)
-        asyncio.run(authenticate(sock, KEY))
-        sock.setblocking(True)
+        try:
+            sock.setblocking(False)
+            asyncio.run(authenticate(sock, KEY))
+            sock.setblocking(True)
+        except BaseException:
+            sock.close()
+            raise
         return sock
 
     @contextlib.contextmanager

@@ -7,7 +7,7 @@ import posixpath
 
 from .wire import Fields, WireError
 
-_KERNEL_FOLDERS = ("/proc", "/sys", "/dev")
+_KERNEL_FOLDERS = ("/proc/", "/sys/", "/dev/")
 MAX_MOUNTS = 64
 MAX_LAYERS = 64
 
@@ -22,7 +22,7 @@ class Mount:
         self.target = _absolute(fields.text("target"))
         self.read_only = fields.flag("read_only")
         self.is_file = fields.flag("is_file")
-        if self.target == "/" or self.target.startswith(tuple(f"{f}/" for f in _KERNEL_FOLDERS)):
+        if self.target == "/" or f"{self.target}/".startswith(_KERNEL_FOLDERS):
             raise WireError(f"cannot mount on `{self.target}`")
 
 
