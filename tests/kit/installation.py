@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An installation of sbx for one test: own state, own sockets, the shared cache, and a leak check."""
+"""An installation of sbx for one test: own state and sockets, the shared cache, a leak check."""
 
 from __future__ import annotations
 
@@ -85,8 +85,7 @@ class Installation:
         done = subprocess.run(
             self.command(*args),
             input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             env=self.env(),
             cwd=cwd or self.home,
             timeout=timeout_s,
@@ -201,7 +200,7 @@ def processes() -> list[tuple[int, str]]:
             continue
         try:
             text = (entry / "cmdline").read_bytes() + b" " + (entry / "environ").read_bytes()
-            links = [os.readlink(fd) for fd in (entry / "fd").iterdir()]
+            links = [str(fd.readlink()) for fd in (entry / "fd").iterdir()]
         except OSError:
             continue  # it has ended, or it is a kernel thread's
         line = text.replace(b"\0", b" ").decode(errors="replace")
@@ -226,7 +225,7 @@ def stat_field(pid: int, number: int) -> str | None:
 def namespace(pid: int) -> str | None:
     """The network namespace of a process."""
     try:
-        return os.readlink(f"/proc/{pid}/ns/net")
+        return str(Path(f"/proc/{pid}/ns/net").readlink())
     except OSError:
         return None
 

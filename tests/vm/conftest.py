@@ -22,7 +22,7 @@ FAILED = pytest.StashKey[bool]()
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note on the item and its module that something failed, for the fixtures that keep evidence."""
+    """Note on the item and its module that something failed: fixtures then keep the evidence."""
     report = yield
     if report.failed:
         item.stash[FAILED] = True
@@ -64,9 +64,7 @@ def _installation(node: pytest.Item | pytest.Collector, results: Path) -> Iterat
 
 
 @pytest.fixture(name="sbx")
-def _sbx(
-    request: pytest.FixtureRequest, prepared: None, results: Path
-) -> Iterator[Installation]:
+def _sbx(request: pytest.FixtureRequest, prepared: None, results: Path) -> Iterator[Installation]:
     """An installation for one test."""
     del prepared
     yield from _installation(request.node, results)

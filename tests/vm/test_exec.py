@@ -26,13 +26,28 @@ def _box(shared: Installation) -> Installation:
 
 
 def test_the_default_user_folder_and_environment(box: Installation) -> None:
-    done = box.inside(NAME, "sh", "-c", "id -un; pwd; hostname; echo $FROM_CREATE $HOME $SANDBOX_NAME")
+    done = box.inside(
+        NAME, "sh", "-c", "id -un; pwd; hostname; echo $FROM_CREATE $HOME $SANDBOX_NAME"
+    )
     assert done.ok().text.split("\n")[:3] == ["agent", "/home/agent/workspace", NAME]
     assert "yes /home/agent exec" in done.text
 
 
 def test_arguments_arrive_verbatim(box: Installation) -> None:
-    hostile = ["a b", "'", '"', "$(id)", "`id`", "*", "-x", "--", "back\\slash", "new\nline", "ü", ""]
+    hostile = [
+        "a b",
+        "'",
+        '"',
+        "$(id)",
+        "`id`",
+        "*",
+        "-x",
+        "--",
+        "back\\slash",
+        "new\nline",
+        "ü",
+        "",
+    ]
     code = "import sys; print(ascii(sys.argv[1:]))"
     done = box.inside(NAME, "python3", "-c", code, *hostile)
     assert done.ok().text.strip() == ascii(hostile)
@@ -90,7 +105,9 @@ def test_twenty_at_once_do_not_mix(box: Installation) -> None:
 
 
 def test_a_signal_reaches_a_command_that_never_reads(box: Installation) -> None:
-    with box.popen("exec", NAME, "sh", "-c", "trap 'exit 9' INT; echo up; while :; do sleep 1; done") as child:
+    with box.popen(
+        "exec", NAME, "sh", "-c", "trap 'exit 9' INT; echo up; while :; do sleep 1; done"
+    ) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == b"up\n"
         child.send_signal(signal.SIGINT)

@@ -30,7 +30,8 @@ def tcp(host, port):
     socket.create_connection((host, port), 1).close()
 def ask_udp(host, port):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1)
-    s.sendto(b"\\x12\\x34\\x01\\x00\\x00\\x01" + bytes(6) + b"\\x07example\\x03com\\x00\\x00\\x01\\x00\\x01", (host, port))
+    query = b"\\x07example\\x03com\\x00\\x00\\x01\\x00\\x01"
+    s.sendto(b"\\x12\\x34\\x01\\x00\\x00\\x01" + bytes(6) + query, (host, port))
     s.recvfrom(512)
 def ping(host):
     s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP); s.settimeout(1)
@@ -59,7 +60,7 @@ def _box(shared: Installation) -> Installation:
 @contextlib.contextmanager
 def host_service() -> Generator[int]:
     """A service on every address of the host; yields its port."""
-    with socket.create_server(("0.0.0.0", 0)) as server:  # noqa: S104 - it has to be reachable
+    with socket.create_server(("0.0.0.0", 0)) as server:
         server.settimeout(0.2)
         over = threading.Event()
 
@@ -92,9 +93,7 @@ def test_nothing_is_reachable_as_root_inside(box: Installation) -> None:
             *(a for a in host_addresses() if a != "127.0.0.1"),
             "192.168.127.1", "192.168.126.1", "192.168.126.2", "203.0.113.9", "169.254.169.254",
         ]  # fmt: skip
-        done = box.inside(
-            NAME, "python3", "-c", PROBE, str(port), ",".join(targets), user="root"
-        )
+        done = box.inside(NAME, "python3", "-c", PROBE, str(port), ",".join(targets), user="root")
     assert json.loads(done.ok().text) == []
 
 
@@ -111,7 +110,9 @@ def test_root_inside_cannot_open_a_way_by_changing_its_own_network(box: Installa
 
 
 def test_the_agent_is_out_of_sight(box: Installation) -> None:
-    done = box.inside(NAME, "sh", "-c", "ip -o link; ss -ltn; ls /proc | grep -c '^[0-9]'", user="root")
+    done = box.inside(
+        NAME, "sh", "-c", "ip -o link; ss -ltn; ls /proc | grep -c '^[0-9]'", user="root"
+    )
     text = done.ok().text
     assert "52:54:00:73:62:01" not in text, "the management link"
     assert "7070" not in text, "the agent's port"
@@ -130,7 +131,10 @@ def test_a_fork_bomb_leaves_the_way_in(box: Installation) -> None:
 
 def test_two_sandboxes_are_no_twins(box: Installation) -> None:
     box.ok("create", "--name", "twin", "-q", "--memory", "1g", "shell")
-    read = "cat /etc/machine-id; head -c 16 /dev/urandom | od -An -tx1; cat /proc/sys/kernel/random/boot_id"
+    read = (
+        "cat /etc/machine-id; head -c 16 /dev/urandom | od -An -tx1; "
+        "cat /proc/sys/kernel/random/boot_id"
+    )
     first, second = (box.inside(n, "sh", "-c", read).ok().text.split("\n") for n in (NAME, "twin"))
     assert all(a != b for a, b in zip(first[:3], second[:3], strict=True))
     box.ok("rm", "-f", "twin")
@@ -143,9 +147,7 @@ def test_deleting_everything_inside_leaves_the_host_untouched(sbx: Installation)
     (keep / "file").write_text("precious")
     host_before = sorted(p.name for p in Path("/usr/bin").iterdir())
     sbx.ok("create", "--name", "doomed", "-q", "--memory", "1g", "shell", f"{keep}:ro")
-    done = sbx.inside(
-        "doomed", "rm", "-rf", "--no-preserve-root", "/", user="root"
-    )
+    done = sbx.inside("doomed", "rm", "-rf", "--no-preserve-root", "/", user="root")
     assert done.returncode != 0, "some of it cannot be deleted"
     assert sbx.inside("doomed", "ls", user="0").returncode == 127, "there is no ls any more"
     assert (keep / "file").read_text() == "precious"

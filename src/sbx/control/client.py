@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sbx.control.messages import MAX_LINE_BYTES, Reply, Request, to_error
 from sbx.errors import OutcomeUnknownError, PermanentError, TransientError
-from sbx.store import codec
+from sbx.system import codec
 
 _MAX_FDS = 4
 

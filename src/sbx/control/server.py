@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sbx.control.messages import MAX_LINE_BYTES, Problem, Reply, Request, to_problem
 from sbx.errors import SbxError
-from sbx.store import codec
+from sbx.system import codec
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ ARCHITECTURE = "amd64"
 SOURCE_DATE_EPOCH = 1754697600
 
 # Raise a number when the code that builds from the same packages gives another result.
-RUNTIME_RECIPE = 1
+RUNTIME_RECIPE = 2
 BASE_RECIPE = 1
 TOOLS_RECIPE = 1
 SHELL_RECIPE = 1

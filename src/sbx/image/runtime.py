@@ -15,6 +15,7 @@ from sbx.errors import PermanentError
 from sbx.image.archive import add_merged_links, merged_name, unpack
 from sbx.image.cache import Entry, Facts, Shelf
 from sbx.image.debian import Bootstrap, bootstrap
+from sbx.image.kernel import unpack_kernel
 from sbx.image.recipe import RUNTIME_PACKAGES, RUNTIME_RECIPE, input_key
 from sbx.sandbox.parts import RuntimeBundle
 from sbx.system.files import private_folder
@@ -62,7 +63,7 @@ def as_parts(entry: Entry) -> RuntimeBundle:
     return RuntimeBundle(
         digest=entry.digest,
         root=root,
-        kernel=root / "boot" / f"vmlinuz-{release}",
+        kernel=root / "boot" / f"vmlinux-{release}",
         kernel_release=release,
         versions=entry.facts.packages,
     )
@@ -80,6 +81,9 @@ def _fill(folder: Path, progress: Progress) -> Facts:
     for name in _MOUNT_POINTS:
         (tree / name).mkdir(parents=True, exist_ok=True)
     release = _kernel_release(tree)
+    wrapped = tree / "boot" / f"vmlinuz-{release}"
+    unpack_kernel(tree, wrapped, tree / "boot" / f"vmlinux-{release}")
+    wrapped.unlink()
     _copy_modules(archive, folder / MODULES)
     shutil.rmtree(temp)
     progress.end()

@@ -19,9 +19,10 @@ from sbx.image.store import ImageStore
 from sbx.lifecycle.status import status
 from sbx.sandbox.state import State
 from sbx.sandbox.status import SandboxStatus
-from sbx.store import codec, records
 from sbx.store import paths as names
+from sbx.store import records
 from sbx.store.paths import Paths, make_private
+from sbx.system import codec
 from sbx.system.files import private_folder
 from sbx.system.locks import hold_lock, hold_slot
 from sbx.system.process import base_env, popen

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-""""""
+"""A sandbox's network on the host."""

@@ -39,6 +39,7 @@ SANDBOX_FILES = (
 )
 
 SETTINGS = "settings.json"
+POLICY = "policy.json"
 _SUN_PATH_BYTES = 107  # unix(7): 108 with the closing NUL
 _APP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 

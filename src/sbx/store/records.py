@@ -13,8 +13,9 @@ from typing import TypeVar
 from sbx.errors import ConflictError, HostError, NotFoundError, PermanentError
 from sbx.sandbox.record import SandboxRecord
 from sbx.sandbox.spec import SandboxSpec
-from sbx.store import codec, paths
+from sbx.store import paths
 from sbx.store.paths import Paths
+from sbx.system import codec
 from sbx.system.files import owned_fd, read_bounded, sync_folder, write_atomic
 from sbx.system.locks import hold_lock, try_lock
 

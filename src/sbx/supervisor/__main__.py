@@ -29,7 +29,7 @@ def main() -> None:
         os._exit(0)  # the starter waits for this process; nobody has to wait for the child
     where = Paths(state=args.state, config=args.config, cache=args.cache, runtime=args.runtime)
     # Imported after the fork, so that the starter is not kept waiting for it.
-    from sbx.supervisor.service import supervise  # noqa: PLC0415
+    from sbx.supervisor.service import supervise  # noqa: PLC0415 - see above
 
     supervise(where, args.name, report=socket.socket(fileno=args.report_fd), slot=args.slot_fd)
 

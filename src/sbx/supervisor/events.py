@@ -17,8 +17,8 @@ from pathlib import Path
 from sbx.control.messages import Problem, StartEvent, to_problem
 from sbx.errors import SbxError, TransientError
 from sbx.sandbox.state import State
-from sbx.store import codec
 from sbx.supervisor.readiness import Requirement
+from sbx.system import codec
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from sbx.errors import HostError
 from sbx.sandbox.parts import Accel, RuntimeBundle
 from sbx.sandbox.spec import AccelChoice
-from sbx.store.codec import CodecError, dumps, loads
+from sbx.system.codec import CodecError, dumps, loads
 from sbx.system.files import owned_fd, read_bounded, write_atomic
 from sbx.system.locks import hold_lock
 from sbx.vm.endpoints import open_kvm

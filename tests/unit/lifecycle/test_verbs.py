@@ -89,9 +89,7 @@ def test_status_is_asked_of_the_living(where: Paths, supervise: Supervise) -> No
     assert now.live.pid == child.pid
 
 
-def test_a_deaf_supervisor_holds_up_nobody_and_is_told(
-    where: Paths, supervise: Supervise
-) -> None:
+def test_a_deaf_supervisor_holds_up_nobody_and_is_told(where: Paths, supervise: Supervise) -> None:
     make(where, "deaf")
     make(where, "fine", number=1)
     supervise("deaf", "deaf")

@@ -19,7 +19,7 @@ LEGAL = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("before,after", list(product(State, State)))
+@pytest.mark.parametrize(("before", "after"), list(product(State, State)))
 def test_every_pair_is_legal_or_raises_with_both_names(before: State, after: State) -> None:
     if (before.value, after.value) in LEGAL:
         assert move(before, after) is after

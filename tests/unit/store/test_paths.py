@@ -60,16 +60,6 @@ def test_folders_are_made_closed_to_others(tmp_path: Path) -> None:
         assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root: gives a folder away")
-    where = _below(tmp_path)
-    where.runtime.parent.mkdir()
-    os.chown(where.runtime.parent, 12345, 12345)
-    with pytest.raises(HostError, match="belongs to another user"):
-        make_private(where)
-
-
 def test_a_socket_path_that_the_kernel_would_refuse_is_refused_early(tmp_path: Path) -> None:
     where = _below(tmp_path / ("long" * 30))
     with pytest.raises(HostError, match="socket path is too long"):

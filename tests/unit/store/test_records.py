@@ -53,9 +53,7 @@ def test_spec_and_record_survive_the_round_trip(where: Paths) -> None:
         accel=Accel.TCG,
         last_used_at=datetime(2026, 1, 2, tzinfo=UTC),
         detached=True,
-        failure=Failure(
-            message="m", hint=None, details="d\n", at=datetime(2026, 1, 3, tzinfo=UTC)
-        ),
+        failure=Failure(message="m", hint=None, details="d\n", at=datetime(2026, 1, 3, tzinfo=UTC)),
     )
     records.write_record(where, "one", record)
     assert records.read_spec(where, "one") == spec()

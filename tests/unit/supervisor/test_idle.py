@@ -30,7 +30,7 @@ def expires(*acts: Act) -> bool:
 
 
 @pytest.mark.parametrize(
-    "acts,expected",
+    ("acts", "expected"),
     [
         ([lambda t: t.keep(keep=False)], True),
         ([lambda t: t.keep(keep=True)], False),
@@ -51,9 +51,12 @@ def test_the_grace_period_runs_only_while_nothing_holds_it(acts: list[Act], expe
 def test_a_leased_session_is_not_counted_twice() -> None:
     async def scenario() -> list[int]:
         timer, seen = IdleTimer(60, lambda: None), list[int]()
-        for act in (lambda: timer.lease(+1), lambda: timer.inside(1), lambda: timer.lease(-1)):
-            act()
-            seen.append(timer.sessions)
+        timer.lease(+1)
+        seen.append(timer.sessions)
+        timer.inside(1)
+        seen.append(timer.sessions)
+        timer.lease(-1)
+        seen.append(timer.sessions)
         timer.cancel()
         return seen
 

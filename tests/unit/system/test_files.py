@@ -42,7 +42,9 @@ def test_a_write_that_fails_keeps_the_old_bytes(tmp_path: Path) -> None:
         "try: write_atomic(Path(sys.argv[1]), b'n' * 5000)\n"
         "except HostError as error: print(error.message)\n"
     )
-    out = subprocess.run([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, check=True
+    )
     assert b"cannot write" in out.stdout
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["f"]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbx.store import codec
+from sbx.system import codec
 
 
 class Colour(StrEnum):
@@ -82,7 +82,7 @@ def test_times_are_written_in_utc_as_rfc_3339() -> None:
 
 
 @pytest.mark.parametrize(
-    "key,value,where",
+    ("key", "value", "where"),
     [
         ("text", 1, "$.text: expected str, found int"),
         ("flag", 1, "$.flag: expected bool, found int"),
@@ -97,9 +97,7 @@ def test_times_are_written_in_utc_as_rfc_3339() -> None:
         ("text", None, "$.text: expected str, found NoneType"),
     ],
 )
-def test_what_does_not_fit_is_an_error_that_says_where(
-    key: str, value: object, where: str
-) -> None:
+def test_what_does_not_fit_is_an_error_that_says_where(key: str, value: object, where: str) -> None:
     with pytest.raises(codec.CodecError) as caught:
         codec.from_json(Outer, {**as_dict(), key: value})
     assert str(caught.value).startswith(where)
