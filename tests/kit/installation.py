@@ -129,8 +129,11 @@ class Installation:
     def close(self, evidence: Path) -> None:
         """Remove all sandboxes and prove that nothing is left; on a leak, keep the logs."""
         family = Family.of(str(self.home))
+        ids = [str(self.inspect(name)["id"]) for name in self.names()]
         done = self.call("rm", "--all", "-f") if self.names() else None
         problems = leaks(self) + family.survivors()
+        groups = Path("/sys/fs/cgroup").rglob("opensbx-*")
+        problems += [f"cgroup {g}" for g in groups if g.name.removeprefix("opensbx-") in ids]
         if done is not None and done.returncode != 0:
             problems.append(done.describe())
         if problems:

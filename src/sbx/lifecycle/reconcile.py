@@ -7,16 +7,19 @@ end of file), and its namespaces with them, so what can be left is a run folder 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from sbx.errors import HostError
 from sbx.sandbox.record import Failure, SandboxRecord
 from sbx.sandbox.spec import SandboxSpec
 from sbx.store import paths as names
 from sbx.store import records
 from sbx.store.paths import Paths
+from sbx.system.cgroup import Cgroup
 from sbx.system.files import owned_fd
 from sbx.system.locks import try_lock
 
@@ -37,10 +40,14 @@ def reconcile(where: Paths, spec: SandboxSpec) -> SandboxRecord:
         shutil.rmtree(run_folder, ignore_errors=True)
         if record.supervisor_pid is None:
             return record
+        if record.cgroup is not None:
+            with contextlib.suppress(HostError):
+                Cgroup(record.cgroup).remove()
         log.warning("supervisor %d of %s died without a word", record.supervisor_pid, spec.name)
         record = replace(
             record,
             supervisor_pid=None,
+            cgroup=None,
             stopped_at=datetime.now(UTC),
             failure=Failure(
                 message="the supervisor was killed, and the machine with it",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from sbx.sandbox.parts import Accel
 
@@ -25,6 +26,7 @@ class SandboxRecord:
 
     starts: int = 0  # completed bring-ups
     supervisor_pid: int | None = None  # set while a supervisor should be alive
+    cgroup: Path | None = None  # set while there may be one
     accel: Accel | None = None  # of the last start
     last_used_at: datetime | None = None  # UTC, end of the last session
     stopped_at: datetime | None = None  # UTC

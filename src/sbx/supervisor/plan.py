@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from sbx.image.store import ImageStore
 from sbx.sandbox.parts import Accel, GuestTools, Layer, RuntimeBundle
 from sbx.sandbox.spec import SandboxSpec
 from sbx.store.paths import Paths
+from sbx.system.cgroup import Cgroup, CgroupSupport, make_cgroup
 from sbx.vm.accel import choose_accel
+from sbx.vm.resources import host_limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,11 @@ class Plan:
     spec: SandboxSpec
     folder: Path
     is_first_start: bool  # it was never up, so whatever is on its data disk is nobody's
+    cgroups: CgroupSupport
+
+    def cgroup(self) -> AbstractContextManager[Cgroup | None]:
+        """The limits of this sandbox on the host; None where the host does not let us set any."""
+        return make_cgroup(self.cgroups, self.spec.id, host_limits(self.spec.resources))
 
 
 def find_parts(plan: Plan) -> Parts:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import secrets
 import socket
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 
 from sbx.agent.control import AgentControl, AgentEvent
 from sbx.agent.handshake import authenticate
-from sbx.errors import SbxError, TransientError
+from sbx.errors import HostError, SbxError, TransientError
 from sbx.network.link import Network, open_network
 from sbx.sandbox import addresses
 from sbx.sandbox.parts import Accel
@@ -28,15 +29,19 @@ from sbx.supervisor import readiness
 from sbx.supervisor.events import Events
 from sbx.supervisor.guest_setup import DATA_SERIAL, SHARE_TAG, assembly, identity, layer_serial
 from sbx.supervisor.plan import Parts, Plan, find_accel, find_parts
+from sbx.system.cgroup import Cgroup
 from sbx.system.files import owned_fd
 from sbx.vm.disk import check_space, create_disk, open_disk
 from sbx.vm.machine import Machine, MachineConfig, start_machine
 from sbx.vm.outcome import MachineEnd
+from sbx.vm.resources import check_memory_free, host_capacity
 from sbx.workspace.share import Share, open_share
 
 _SESSION_KEY_BYTES = 32
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +90,12 @@ async def bring_up(
         async with events.phase(readiness.SHARE):
             share = await _share(plan, parts, stack)
         async with events.phase(readiness.MACHINE):
+            check_memory_free(spec.resources, host_capacity())
+            cgroup = stack.enter_context(plan.cgroup())
             config = _machine_config(plan, parts, accel, network)
             machine = await stack.enter_async_context(start_machine(config))
             network.close_taps()
+            _limit(cgroup, machine, share)
         async with events.phase(readiness.BOOT):
             agent = await stack.enter_async_context(AgentControl.over(machine.agent_socket))
             agent.on_event = on_agent_event
@@ -111,6 +119,17 @@ async def _share(plan: Plan, parts: Parts, stack: contextlib.AsyncExitStack) -> 
     log_path = plan.folder / names.SHARE_LOG
     share = open_share(parts.runtime, plan.spec.mounts, log_path=log_path)
     return await stack.enter_async_context(share)
+
+
+def _limit(cgroup: Cgroup | None, machine: Machine, share: Share | None) -> None:
+    """Put what faces the guest under the limits of the host, where it lets us."""
+    if cgroup is None:
+        return
+    try:
+        for pid in (machine.pid, *((share.pid,) if share is not None else ())):
+            cgroup.add(pid)
+    except HostError as error:  # less limited, and no less isolated
+        log.warning("%s", error.message)
 
 
 def _machine_config(plan: Plan, parts: Parts, accel: Accel, network: Network) -> MachineConfig:

@@ -36,6 +36,7 @@ from sbx.supervisor.events import Events
 from sbx.supervisor.idle import IdleTimer
 from sbx.supervisor.plan import Plan
 from sbx.supervisor.runtime import Runtime, bring_up, cancel, machine_ended
+from sbx.system.cgroup import find_support
 from sbx.system.files import private_folder
 from sbx.system.locks import try_lock
 from sbx.system.logs import log_to_file
@@ -61,7 +62,7 @@ def supervise(where: Paths, name: str, *, report: socket.socket, slot: int) -> N
         return
     spec = records.read_spec(where, name)
     first = records.read_record(where, name).starts == 0
-    plan = Plan(where=where, spec=spec, folder=folder, is_first_start=first)
+    plan = Plan(where=where, spec=spec, folder=folder, is_first_start=first, cgroups=find_support())
     grace_s = float(load_settings(where).number("sandbox.autoStopSeconds"))
     asyncio.run(Supervisor(plan, events, slot=slot, grace_s=grace_s).run())
 
@@ -92,7 +93,13 @@ class Supervisor:
         """Bring up, serve, bring down."""
         where, name = self._plan.where, self._spec.name
         run_folder = private_folder(where.run_folder(self._spec.id))
-        record = records.update_record(where, name, supervisor_pid=os.getpid(), failure=None)
+        record = records.update_record(
+            where,
+            name,
+            supervisor_pid=os.getpid(),
+            failure=None,
+            cgroup=self._plan.cgroups.place(self._spec.id),
+        )
         self._keep = record.detached
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._ask_stop)
@@ -284,6 +291,7 @@ class Supervisor:
             self._plan.where,
             self._spec.name,
             supervisor_pid=None,
+            cgroup=None,
             stopped_at=datetime.now(UTC),
             failure=failure,
         )

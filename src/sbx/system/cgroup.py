@@ -35,6 +35,10 @@ class CgroupSupport:
     controllers: frozenset[str]  # a part of `CONTROLLERS`
     reason: str | None  # why there are no limits, or not all; None: everything can be limited
 
+    def place(self, name: str) -> Path | None:
+        """Where the cgroup of one sandbox would be."""
+        return None if self.parent is None else self.parent / f"{_PREFIX}{name}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CgroupLimits:
@@ -144,10 +148,11 @@ def make_cgroup(
     Raises:
         HostError: the host refused something it seemed to allow.
     """
-    if support.parent is None:
+    place = support.place(name)
+    if place is None:
         yield None
         return
-    cgroup = Cgroup(support.parent / f"{_PREFIX}{name}")
+    cgroup = Cgroup(place)
     cgroup.remove()  # left by a supervisor that was killed
     try:
         cgroup.path.mkdir()

@@ -8,6 +8,7 @@ from sbx.cli.checks.model import Check
 
 ALL: tuple[Check, ...] = (
     Check(name="Python", section="Installation", find=host.check_python),
+    Check(name="Environment", section="Installation", find=host.check_environment),
     Check(name="Packages", section="Installation", find=host.check_packages),
     Check(name="Jail", section="Installation", find=host.check_jail),
     Check(name="Authentication", section="Installation", find=product.check_authentication),
@@ -17,6 +18,7 @@ ALL: tuple[Check, ...] = (
     Check(name="User namespaces", section="Network", find=host.check_namespaces),
     Check(name="TUN device", section="Network", find=host.check_tun),
     Check(name="Firewall", section="Network", find=host.check_firewall),
+    Check(name="Open files", section="Storage", find=host.check_open_files),
     Check(name="Folders", section="Storage", find=product.check_folders),
     Check(name="Settings", section="Storage", find=product.check_settings),
     Check(name="Disk space", section="Storage", find=host.check_disk),

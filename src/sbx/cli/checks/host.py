@@ -16,13 +16,14 @@ from sbx.cli.checks.model import Finding, failed, passed, warned
 from sbx.sandbox.units import format_size
 from sbx.store.paths import Paths
 from sbx.system import userns
+from sbx.system.cgroup import find_support
+from sbx.system.installed import damaged_files
 from sbx.system.process import base_env, run
+from sbx.workspace.share import file_limit_warning
 
 MIN_PYTHON = (3, 11)
 FAIL_BELOW_BYTES = 1 << 30
 WARN_BELOW_BYTES = 5 << 30
-
-_CGROUPS = Path("/sys/fs/cgroup")
 
 
 class Package(NamedTuple):
@@ -132,25 +133,36 @@ def _from_verdict(verdict: userns.Verdict) -> Finding:
 
 def check_cgroups(_where: Paths) -> Finding:
     """Whether machines can get limits of their own; without, they run all the same."""
-    hint = "Nothing to do: sandboxes run without; on a desktop, log in through systemd for limits"
-    if not (_CGROUPS / "cgroup.controllers").exists():
-        return warned(
-            "cgroup v2 is not mounted: machines run without limits of their own", hint=hint
-        )
-    own = _own_cgroup()
-    if own is None or not os.access(own / "cgroup.procs", os.W_OK):
-        return warned(
-            "this session's cgroup is not ours to divide: machines run without limits of their own",
-            detail=str(own or _CGROUPS), hint=hint,
-        )  # fmt: skip
-    return passed("cgroup v2 lets us set limits", detail=str(own))
+    support = find_support()
+    if support.reason is None:
+        return passed("cgroup v2 lets us set limits", detail=str(support.parent))
+    return warned(
+        f"machines run without limits of their own: {support.reason}",
+        detail=str(support.parent or ""),
+        hint="Nothing to do: sandboxes run without; on a desktop, log in through systemd for limits",
+    )
 
 
-def _own_cgroup() -> Path | None:
-    for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
-        if line.startswith("0::"):
-            return _CGROUPS / line.removeprefix("0::").lstrip("/")
-    return None
+def check_open_files(_where: Paths) -> Finding:
+    """Whether large shared folders fit below the limit of open files."""
+    text = file_limit_warning()
+    if text is None:
+        return passed("the limit of open files is high enough for large workspaces")
+    return warned(text, hint="Run: ulimit -Hn 1048576 (as root), or raise nofile in limits.conf")
+
+
+def check_environment(_where: Paths) -> Finding:
+    """Whether our own Python environment is as it was installed."""
+    damaged = damaged_files()
+    if not damaged:
+        return passed("the Python environment is as it was installed")
+    stamp = Path(sys.prefix) / "stamp"  # `bin/sbx` made the environment, and makes it again
+    again = f"rm {stamp}" if stamp.exists() else "pip install --force-reinstall opensbx"
+    return warned(
+        f"files of the Python environment are not as they were installed: {len(damaged)}",
+        detail=str(damaged[0]),
+        hint=f"Run: {again}",
+    )
 
 
 def check_disk(where: Paths) -> Finding:
