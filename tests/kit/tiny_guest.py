@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A guest of busybox and two modules: a shell on the control port, to look at a machine from inside.
+"""A guest of busybox and two modules: a shell on the control port, to look around inside.
 
 It needs the runtime bundle only, so tests of the machine do not depend on the guest tools.
 """

@@ -43,6 +43,7 @@ from .wire import (
     message,
 )
 
+_PIPE_BYTES = 256 * 1024
 _START_TIMEOUT_S = 30.0
 _KILL_AFTER_S = 5.0
 _END_OF_INPUT = b"\x04"  # what a terminal makes an end of file of (VEOF)
@@ -133,13 +134,13 @@ class ExecSession:
         flags = os.O_CLOEXEC
         if command.stdin:
             stdin, self._stdin = os.pipe2(flags)
-            os.set_blocking(self._stdin, False)
+            _prepare_pipe(self._stdin)
         else:
             stdin = os.open("/dev/null", os.O_RDONLY | flags)
         ends: list[int] = []
         for kind in (STDOUT, STDERR):
             ours, theirs = os.pipe2(flags)
-            os.set_blocking(ours, False)
+            _prepare_pipe(ours)
             self._outputs[kind] = ours
             ends.append(theirs)
         return Ends(stdin, *ends)
@@ -490,6 +491,15 @@ def session_members(leader: int) -> list[int]:
             if len(fields) > 3 and fields[3] == str(leader):
                 found.append(int(name))
     return found
+
+
+def _prepare_pipe(ours: int) -> None:
+    """Our end never blocks. A larger pipe means fewer switches between agent and command."""
+    os.set_blocking(ours, False)
+    try:
+        fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    except OSError:  # the user's pipes together are at their limit: it works as it is
+        return
 
 
 def _readable_bytes(fd: int) -> int:

@@ -2,7 +2,7 @@
 """Typed dataclasses to JSON and back: unknown keys, missing keys and wrong types are errors.
 
 A parsing edge: the only place where untyped JSON is looked at. pydantic would do, at ten times the
-import time of the whole command line (docs/decisions/0004-own-json-codec.md).
+import time of the whole command line (docs/decisions/0005-own-json-codec.md).
 """
 
 from __future__ import annotations

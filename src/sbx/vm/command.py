@@ -15,10 +15,13 @@ from sbx.vm.devices import (
     ControlPort,
     Device,
     DirectBoot,
+    GrowingMemory,
     Hardening,
     HotplugPort,
+    Incoming,
     KvmProcessor,
     Memory,
+    MemoryGrowth,
     Monitor,
     NetworkCard,
     PassedFile,
@@ -27,12 +30,15 @@ from sbx.vm.devices import (
     TcgProcessor,
     ToolsDisk,
 )
+from sbx.vm.memory import GuestMemory
 
 PROGRAM = "qemu-system-x86_64"
 
 # panic=-1: reset at once, which ends the machine. cryptomgr.notests: the kernel's self-tests of its
 # ciphers took 1.1 s of the 4.6 s of an emulated boot.
 KERNEL_ARGUMENTS = ("console=ttyS0", "quiet", "panic=-1", "cryptomgr.notests")
+# Memory that comes later is used for everything, at once: nothing is ever taken away again.
+GROWTH_ARGUMENTS = ("memhp_default_state=online",)
 
 TOOLS_SET, KVM_SET = 1, 2
 
@@ -48,6 +54,7 @@ class MachineDescriptors:
     initramfs: int
     kvm: int | None  # None: emulate
     taps: tuple[tuple[int, str], ...]  # descriptor and hardware address of each card
+    memory: GuestMemory | None = None  # None: QEMU makes its own
 
     def all(self) -> tuple[int, ...]:
         """The numbers, for the child to inherit."""
@@ -57,21 +64,34 @@ class MachineDescriptors:
 
 
 def machine_devices(
-    kernel: PurePosixPath, *, cpus: int, memory_bytes: int, fds: MachineDescriptors
+    kernel: PurePosixPath,
+    *,
+    cpus: int,
+    memory_bytes: int,
+    fds: MachineDescriptors,
+    incoming: bool = False,
 ) -> tuple[Device, ...]:
-    """The devices of a sandbox's machine as it boots; disks and shares are plugged later."""
+    """The devices of a sandbox's machine as it boots; disks and shares are plugged later.
+
+    With memory that can grow, `memory_bytes` does not count: a restored machine is told its size.
+    """
     processor: tuple[Device, ...] = (TcgProcessor(cpus=cpus),)
     if fds.kvm is not None:
         processor = (
             PassedFile(fd=fds.kvm, set_id=KVM_SET),
             KvmProcessor(cpus=cpus, kvm_fd_set=KVM_SET),
         )
+    memory = fds.memory
     return (
         Hardening(),
         Board(),
         *processor,
-        Memory(size_bytes=memory_bytes),
-        DirectBoot(kernel=kernel, initramfs_fd=fds.initramfs, arguments=KERNEL_ARGUMENTS),
+        Memory(size_bytes=memory_bytes) if memory is None else _growing(memory),
+        DirectBoot(
+            kernel=kernel,
+            initramfs_fd=fds.initramfs,
+            arguments=KERNEL_ARGUMENTS if memory is None else KERNEL_ARGUMENTS + GROWTH_ARGUMENTS,
+        ),
         SerialConsole(fd=fds.console),
         Monitor(fd=fds.monitor),
         ControlPort(fd=fds.control),
@@ -80,6 +100,17 @@ def machine_devices(
         *(NetworkCard(index=i, tap_fd=fd, mac=mac) for i, (fd, mac) in enumerate(fds.taps)),
         RandomSource(),
         *(HotplugPort(index=i) for i in range(HOTPLUG_PORTS)),
+        *(() if memory is None else (MemoryGrowth(),)),
+        *((Incoming(),) if incoming else ()),
+    )
+
+
+def _growing(memory: GuestMemory) -> GrowingMemory:
+    return GrowingMemory(
+        boot_fd=memory.boot_fd,
+        boot_bytes=memory.boot_bytes,
+        more_fd=memory.more_fd,
+        more_bytes=memory.more_bytes,
     )
 
 

@@ -15,6 +15,7 @@ Option = tuple[str, str]  # an option and its value; ("-nodefaults", "") has non
 
 CONTROL_PORT = "org.opensbx.control"  # the guest sees /dev/virtio-ports/<this>
 TOOLS_SERIAL = "tools"
+MORE_MEMORY = "more"
 # One per disk and share that is plugged after the boot: four layers, data, share, and two spare.
 HOTPLUG_PORTS = 8
 
@@ -99,6 +100,45 @@ class Memory:
             ("-m", size),
             ("-object", f"memory-backend-memfd,id=ram,size={size},share=on"),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrowingMemory:
+    """Memory in files of ours: what the guest boots with, and room that it gets later.
+
+    A file backend and not an anonymous one, although the files are anonymous: only a file's memory
+    is left out of a snapshot's stream (`x-ignore-shared`).
+    """
+
+    boot_fd: int
+    boot_bytes: int
+    more_fd: int
+    more_bytes: int
+
+    def options(self) -> tuple[Option, ...]:
+        boot, more = f"{self.boot_bytes}B", f"{self.more_bytes}B"
+        file = "memory-backend-file,share=on,mem-path=/proc/self/fd"
+        return (
+            ("-m", f"{boot},maxmem={self.boot_bytes + self.more_bytes}B"),
+            ("-object", f"{file}/{self.boot_fd},id=ram,size={boot}"),
+            ("-object", f"{file}/{self.more_fd},id={MORE_MEMORY}-file,size={more},reserve=off"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryGrowth:
+    """The device that gives the guest more memory while it runs."""
+
+    def options(self) -> tuple[Option, ...]:
+        return (("-device", f"virtio-mem-pci,id={MORE_MEMORY},memdev={MORE_MEMORY}-file"),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """Do not boot: wait for a frozen machine's state."""
+
+    def options(self) -> tuple[Option, ...]:
+        return (("-incoming", "defer"),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import signal
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sbx.errors import ConflictError, PermanentError, SbxError, TransientError
@@ -26,8 +26,9 @@ from sbx.system.pidfd import ProcessHandle, last_descendant
 from sbx.system.process import spawn
 from sbx.vm.command import MachineDescriptors, kernel_in_jail, machine_devices, render
 from sbx.vm.console import Capture, ConsoleLog
-from sbx.vm.devices import HOTPLUG_PORTS, hotplug_bus
+from sbx.vm.devices import HOTPLUG_PORTS, MORE_MEMORY, hotplug_bus
 from sbx.vm.endpoints import Endpoints, open_endpoints
+from sbx.vm.memory import GuestMemory
 from sbx.vm.outcome import MachineEnd
 from sbx.vm.qmp import Qmp, Refused, open_qmp
 from sbx.vm.watch import Watch
@@ -49,6 +50,8 @@ class MachineConfig:
     accel: Accel
     taps: tuple[tuple[int, str], ...]  # an open TAP and a hardware address for each network card
     console_log: Path
+    memory: GuestMemory | None = None  # files of ours, so that it can be frozen and restored
+    restored: bool = False  # do not boot: `Machine.restore` comes next
 
 
 class Machine:
@@ -129,8 +132,35 @@ class Machine:
             await self._qmp.plug_share(device=f"device-{tag}", backend=backend, bus=bus, tag=tag)
             undo.pop_all()
 
+    async def freeze(self, state_fd: int) -> None:
+        """Stop the machine for good and write all but its memory to an empty file.
+
+        Raises:
+            PermanentError, TransientError: QEMU refused, failed, or is gone.
+        """
+        await self._qmp.pause()
+        fd_set = await self._qmp.pass_file(state_fd)
+        await self._qmp.begin_migration()
+        await self._qmp.save_state(fd_set)
+        await self._migrated("freeze")
+
+    async def restore(self, state_fd: int) -> None:
+        """Read what `freeze` wrote; the machine then stands still until `resume`.
+
+        Raises:
+            PermanentError, TransientError: it does not fit, or QEMU is gone.
+        """
+        fd_set = await self._qmp.pass_file(state_fd)
+        await self._qmp.begin_migration()
+        await self._qmp.load_state(fd_set)
+        await self._migrated("restore")
+
+    async def grow(self, size_bytes: int) -> None:
+        """Offer the guest so much memory beyond what it booted with."""
+        await self._qmp.request_memory(MORE_MEMORY, size_bytes)
+
     async def resume(self) -> None:
-        """Let the machine run on after space was made for its disk."""
+        """Let the machine run on: restored, or after space was made for its disk."""
         await self._qmp.resume()
 
     async def power_down(self) -> None:
@@ -144,6 +174,18 @@ class Machine:
     def signal(self, number: signal.Signals) -> None:
         """Send QEMU a signal; the jail around it ends with it."""
         self._process.signal(number)
+
+    async def _migrated(self, what: str) -> None:
+        migration = self._watch.migration
+        over = asyncio.create_task(migration.over.wait(), name=what)
+        gone = asyncio.create_task(self._watch.ended.wait(), name="machine-end")
+        try:
+            await asyncio.wait({over, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            over.cancel()
+            gone.cancel()
+        if not migration.is_complete:
+            raise TransientError(f"QEMU failed to {what} the machine")
 
     @asynccontextmanager
     async def _next_port(self) -> AsyncGenerator[str]:
@@ -195,7 +237,7 @@ async def _start_qemu(stack: AsyncExitStack, config: MachineConfig, ends: Endpoi
         _command(config, ends.inherited),
         stdout=ends.stderr_writer,
         stderr=ends.stderr_writer,
-        pass_fds=ends.inherited.all(),
+        pass_fds=(*ends.inherited.all(), *_memory_fds(config)),
     )
     watch = Watch(process, console=console, stderr=stderr)
     stack.push_async_callback(watch.kill)
@@ -203,13 +245,20 @@ async def _start_qemu(stack: AsyncExitStack, config: MachineConfig, ends: Endpoi
 
 
 def _command(config: MachineConfig, inherited: MachineDescriptors) -> list[str]:
+    if config.memory is not None:
+        inherited = replace(inherited, memory=config.memory)
     devices = machine_devices(
         kernel_in_jail(config.runtime),
         cpus=config.resources.cpus,
         memory_bytes=config.resources.memory_bytes,
         fds=inherited,
+        incoming=config.restored,
     )
     return Jail(root=config.runtime.root).command(render(devices))
+
+
+def _memory_fds(config: MachineConfig) -> tuple[int, ...]:
+    return () if config.memory is None else (config.memory.boot_fd, config.memory.more_fd)
 
 
 async def _quietly(undo: Callable[[], Awaitable[None]]) -> None:

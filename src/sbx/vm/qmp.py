@@ -50,6 +50,7 @@ class EventKind(StrEnum):
     DISK_ERROR = "BLOCK_IO_ERROR"
     STOPPED = "STOP"
     RESUMED = "RESUME"
+    MIGRATION = "MIGRATION"  # the state of a machine was written or read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,7 @@ class MachineEvent:
     kind: EventKind
     reason: str | None = None  # of a SHUTDOWN: QEMU's ShutdownCause
     no_space: bool = False  # of a DISK_ERROR: the host's disk is full
+    status: str | None = None  # of a MIGRATION: QEMU's MigrationStatus
 
 
 class Qmp:
@@ -151,6 +153,31 @@ class Qmp:
         """Let a stopped machine run on."""
         await self._execute("cont")
 
+    async def pause(self) -> None:
+        """Let the machine stand still."""
+        await self._execute("stop")
+
+    async def begin_migration(self) -> None:
+        """Memory in files stays in the files; progress is told by events."""
+        wanted = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
+        await self._execute("migrate-set-capabilities", {"capabilities": wanted})
+
+    async def save_state(self, set_id: int) -> None:
+        """Begin to write the state of a paused machine into a passed file."""
+        await self._execute("migrate", {"uri": f"file:/dev/fdset/{set_id}"})
+
+    async def load_state(self, set_id: int) -> None:
+        """Begin to read the state from a passed file; QEMU ends if it does not fit."""
+        await self._execute("migrate-incoming", {"uri": f"file:/dev/fdset/{set_id}"})
+
+    async def request_memory(self, device: str, size_bytes: int) -> None:
+        """Offer the guest so much memory from a virtio-mem device; it takes it by and by."""
+        await self._execute("qom-set", {
+            "path": f"/machine/peripheral/{device}",
+            "property": "requested-size",
+            "value": size_bytes,
+        })  # fmt: skip
+
     async def quit(self) -> None:
         """End QEMU; disks are flushed, the guest is not asked."""
         await self._execute("quit")
@@ -219,11 +246,12 @@ def _deliver(message: Message, on_event: Callable[[MachineEvent], None]) -> bool
     """Hand an event over; the answer says that it is not to be queued."""
     data = message.get("data")
     facts = cast("dict[str, object]", data) if isinstance(data, dict) else {}
-    reason = facts.get("reason")
+    reason, status = facts.get("reason"), facts.get("status")
     event = MachineEvent(
         kind=EventKind(str(message["event"])),
         reason=reason if isinstance(reason, str) else None,
         no_space=facts.get("nospace") is True,
+        status=status if isinstance(status, str) else None,
     )
     log.debug("machine event: %s", event)
     on_event(event)

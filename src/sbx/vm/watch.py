@@ -20,6 +20,20 @@ _KILL_TIMEOUT_S = 10.0  # longer only if the host's kernel hangs
 _LAST_WORDS_TIMEOUT_S = 2.0
 
 
+class Migration:
+    """Waits for the end of writing or reading a machine's state."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+        self.is_complete = False
+
+    def tell(self, status: str) -> None:
+        """QEMU told its MigrationStatus."""
+        if status in ("completed", "failed", "cancelled"):
+            self.is_complete = status == "completed"
+            self.over.set()
+
+
 class Watch:
     """The jail with QEMU in it."""
 
@@ -28,6 +42,7 @@ class Watch:
     ) -> None:
         self.ended = asyncio.Event()
         self.is_disk_full = False
+        self.migration = Migration()
         self.console = console
         self.qemu: ProcessHandle | None = None  # known once QEMU has answered
         self._stderr = stderr
@@ -53,6 +68,8 @@ class Watch:
                 log.warning("disk error, host's disk is full: %s", event.no_space)
             case EventKind.RESUMED:
                 self.is_disk_full = False
+            case EventKind.MIGRATION:
+                self.migration.tell(event.status or "")
             case EventKind.STOPPED:
                 log.info("machine stands still")
 

@@ -26,7 +26,7 @@ _SYSTEM_FOLDERS = frozenset(
         Path,
         (
             *("/", "/bin", "/boot", "/etc", "/home", "/home/agent", "/lib", "/lib32", "/lib64"),
-            *("/libx32", "/sbin", "/tmp", "/usr", "/usr/bin", "/usr/lib", "/usr/lib64"),  # noqa: S108
+            *("/libx32", "/sbin", "/tmp", "/usr", "/usr/bin", "/usr/lib", "/usr/lib64"),  # noqa: S108 - the guest's folders
             *("/usr/libexec", "/usr/local", "/usr/local/bin", "/usr/local/lib", "/usr/sbin"),
             *("/usr/share", "/var", "/var/lib"),
         ),

@@ -10,17 +10,27 @@ import pytest
 
 from sbx.supervisor.idle import IdleTimer
 
-Act = Callable[[IdleTimer], None]
+# What happens: `keep` and `drop` (stay up without sessions, or not), `+` and `-` (a lease),
+# a digit (so many sessions inside), `x` (over for good).
+EVENTS: dict[str, Callable[[IdleTimer], None]] = {
+    "keep": lambda timer: timer.keep(keep=True),
+    "drop": lambda timer: timer.keep(keep=False),
+    "+": lambda timer: timer.lease(+1),
+    "-": lambda timer: timer.lease(-1),
+    "0": lambda timer: timer.inside(0),
+    "1": lambda timer: timer.inside(1),
+    "x": IdleTimer.cancel,
+}
 
 
-def expires(*acts: Act) -> bool:
-    """Whether the timer expires after these events; the clock is the loop's own, moved by hand."""
+def expires(events: str) -> bool:
+    """Whether the timer expires after these events, once the loop has gone round."""
 
     async def scenario() -> bool:
         fired: list[None] = []
         timer = IdleTimer(0.0, lambda: fired.append(None))
-        for act in acts:
-            act(timer)
+        for event in events.split():
+            EVENTS[event](timer)
         for _ in range(3):
             await asyncio.sleep(0)
         timer.cancel()
@@ -30,22 +40,22 @@ def expires(*acts: Act) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("acts", "expected"),
+    ("events", "expected"),
     [
-        ([lambda t: t.keep(keep=False)], True),
-        ([lambda t: t.keep(keep=True)], False),
-        ([lambda t: t.keep(keep=False), lambda t: t.lease(+1)], False),
-        ([lambda t: t.lease(+1), lambda t: t.lease(-1)], True),
-        ([lambda t: t.lease(+1), lambda t: t.inside(1), lambda t: t.lease(-1)], False),
-        ([lambda t: t.inside(1), lambda t: t.inside(0)], True),
-        ([lambda t: t.lease(+1), lambda t: t.lease(+1), lambda t: t.lease(-1)], False),
-        ([lambda t: t.keep(keep=True), lambda t: t.lease(+1), lambda t: t.lease(-1)], False),
-        ([lambda t: t.keep(keep=True), lambda t: t.keep(keep=False)], True),
-        ([lambda t: t.keep(keep=False), lambda t: t.cancel()], False),
+        ("drop", True),
+        ("keep", False),
+        ("drop +", False),
+        ("+ -", True),
+        ("+ 1 -", False),
+        ("1 0", True),
+        ("+ + -", False),
+        ("keep + -", False),
+        ("keep drop", True),
+        ("drop x", False),
     ],
 )
-def test_the_grace_period_runs_only_while_nothing_holds_it(acts: list[Act], expected: bool) -> None:
-    assert expires(*acts) is expected
+def test_the_grace_period_runs_only_while_nothing_holds_it(events: str, expected: bool) -> None:
+    assert expires(events) is expected
 
 
 def test_a_leased_session_is_not_counted_twice() -> None:

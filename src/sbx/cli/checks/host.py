@@ -139,7 +139,7 @@ def check_cgroups(_where: Paths) -> Finding:
     return warned(
         f"machines run without limits of their own: {support.reason}",
         detail=str(support.parent or ""),
-        hint="Nothing to do: sandboxes run without; on a desktop, log in through systemd for limits",
+        hint="Nothing to do: sandboxes run without; a login through systemd usually gives limits",
     )
 
 
