@@ -34,6 +34,7 @@ from sbx.protocol.control import (
     SetTime,
     Shutdown,
     Stats,
+    Trim,
     encode_request,
     parse_answer,
     parse_event,
@@ -115,6 +116,10 @@ class AgentControl(asyncio.Protocol):
                 hint="Run: sbx setup",
             )
         return found
+
+    async def trim(self) -> None:
+        """Let the machine give up what it can read again, before it is frozen."""
+        await self._ask(Trim())
 
     async def configure(self, identity: Identity) -> None:
         """Make the machine this sandbox's."""

@@ -20,6 +20,7 @@ from .disks import DiskError, freeze, mount_data, mount_layer, wait_for_disk
 from .inside import Setup, become_init
 from .links import Link, find_link, open_sandbox_network, read_text, set_up_management
 from .loop import READ, Loop
+from .memory import give_up_caches, memory_bytes, scale_limits, wait_for_memory
 from .netlink import Uevents
 from .place import Place
 from .plan import Assembly
@@ -33,6 +34,7 @@ LAYERS, DATA, SHARE = f"{BASE}/layers", f"{BASE}/data", f"{BASE}/share"
 _INIT = ["/usr/bin/busybox", "sleep", "infinity"]
 _HARDWARE_TIMEOUT_S = 30.0
 _ASSEMBLE_TIMEOUT_S = 60.0
+_MEMORY_TIMEOUT_S = 20.0
 _DISK_CHECK_S = 10.0
 _DISK_LOW_BYTES = 512 << 20
 _DISK_FULL_BYTES = 16 << 20
@@ -58,12 +60,14 @@ class Agent:
         self._init_pid: int | None = None
         self._disk_state = "ok"
         self._is_stopping = False
+        self._boot_memory_bytes = memory_bytes()
 
     @property
     def handlers(self) -> dict[str, Handler]:
         """What the control channel serves."""
         return {
             "hello": self.hello,
+            "trim": self.trim,
             "configure": self.configure,
             "assemble": self.assemble,
             "set_time": self.set_time,
@@ -89,6 +93,11 @@ class Agent:
             "kernel": os.uname().release,
             "configured": bool(self._hostname),
         }
+
+    async def trim(self, _fields: Fields) -> Json:
+        """Give up what can be read again: the machine is about to be frozen."""
+        give_up_caches()
+        return {}
 
     async def configure(self, fields: Fields) -> Json:
         """Become one sandbox's machine: identity, clock, random pool, links, session key."""
@@ -121,8 +130,11 @@ class Agent:
         plan = Assembly(fields)
         try:
             setup = await self._mount_parts(plan)
+            if plan.memory_growth_bytes:
+                scale_limits(self._boot_memory_bytes + plan.memory_growth_bytes)
             cgroups.make_groups()
             self._server.place = await self._start_sandbox(setup)
+            await self._wait_for_memory(plan.memory_growth_bytes)
         except DiskError as error:
             raise RequestError("disk", str(error)) from error
         except OSError as error:
@@ -219,6 +231,14 @@ class Agent:
             left_s = deadline - time.monotonic()
             if left_s <= 0 or not await self._loop.readable(self._uevents.fileno(), left_s):
                 raise RequestError("share", f"share did not appear: `{tag}`")
+
+    async def _wait_for_memory(self, growth_bytes: int) -> None:
+        """What is measured from the memory must be measured from all of it."""
+        wanted = self._boot_memory_bytes + growth_bytes
+        if growth_bytes and not await wait_for_memory(
+            self._loop, self._uevents, wanted, _MEMORY_TIMEOUT_S
+        ):
+            self.log(f"memory is short: {memory_bytes() >> 20} of {wanted >> 20} MiB")
 
     async def _start_sandbox(self, setup: Setup) -> Place:
         pid, place = await start_sandbox(self._loop, setup)

@@ -10,6 +10,7 @@ from .wire import Fields, WireError
 _KERNEL_FOLDERS = ("/proc/", "/sys/", "/dev/")
 MAX_MOUNTS = 64
 MAX_LAYERS = 64
+_MAX_BYTES = 1 << 50
 
 
 class Mount:
@@ -29,7 +30,10 @@ class Mount:
 class Assembly:
     """Disks, mounts and the defaults of what runs in the sandbox."""
 
-    __slots__ = ("data", "data_is_new", "env", "layers", "mounts", "share", "user", "workdir")
+    __slots__ = (
+        "data", "data_is_new", "env", "layers", "memory_growth_bytes", "mounts", "share", "user",
+        "workdir",
+    )  # fmt: skip
 
     def __init__(self, fields: Fields) -> None:
         self.layers = fields.list_of_text("layers", MAX_LAYERS, 20)  # a serial has 20 characters
@@ -39,6 +43,7 @@ class Assembly:
         self.mounts = [Mount(item) for item in fields.list_of_fields("mounts", MAX_MOUNTS)]
         self.user = fields.text("user", 256)
         self.workdir = _absolute(fields.text("workdir"))
+        self.memory_growth_bytes = fields.integer_or_zero("memory_growth_bytes", _MAX_BYTES)
         self.env = fields.pairs("env", 1024, 128 * 1024)
         if not self.layers:
             raise WireError("`layers`: none")

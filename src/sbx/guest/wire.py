@@ -160,6 +160,10 @@ class Fields:
             raise WireError(f"`{name}`: expected an integer from {low} to {high}")
         return value
 
+    def integer_or_zero(self, name: str, high: int) -> int:
+        """As `integer` from 0; missing is 0."""
+        return self.integer(name, 0, high) if name in self._values else 0
+
     def flag(self, name: str) -> bool:
         """True or false; missing is false."""
         value = self._values.get(name, False)

@@ -40,6 +40,11 @@ class Hello:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trim:
+    """Give up what can be read again: the machine is about to be frozen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """This machine is now the machine of one sandbox. May be sent again."""
 
@@ -75,6 +80,7 @@ class Assembly:
     user: str  # of commands that name none
     workdir: str  # of commands that name none; made if missing
     env: dict[str, str]  # of every command
+    memory_growth_bytes: int = 0  # offered beyond what the machine booted with: wait for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +102,7 @@ class Shutdown:
     grace_s: int
 
 
-Request = Hello | Identity | Assembly | SetTime | AskStats | Shutdown
+Request = Hello | Trim | Identity | Assembly | SetTime | AskStats | Shutdown
 
 
 def encode_request(number: int, request: Request) -> bytes:
@@ -130,7 +136,10 @@ def _request_body(request: Request) -> tuple[str, Body]:
                 "user": request.user,
                 "workdir": request.workdir,
                 "env": dict(request.env),
+                "memory_growth_bytes": request.memory_growth_bytes,
             }
+        case Trim():
+            return "trim", {}
         case SetTime():
             return "set_time", {"time_ns": request.time_ns}
         case AskStats():

@@ -53,10 +53,12 @@ REQUESTS: dict[str, control.Request] = {
         user="agent",
         workdir="/work/project",
         env={"LANG": "C.UTF-8"},
+        memory_growth_bytes=1 << 30,
     ),
     "set_time": control.SetTime(time_ns=1_700_000_000_000_000_000),
     "stats": control.AskStats(),
     "shutdown": control.Shutdown(grace_s=10),
+    "trim": control.Trim(),
 }
 OPENS: dict[str, session.Request] = {
     "open exec": session.ExecRequest(
