@@ -88,7 +88,7 @@ def pick_mode() -> Mode:
     if os.geteuid() == 0:
         return Mode.ROOT
     user = _user_name()
-    if not (_has_range(Path("/etc/subuid"), user) and _has_range(Path("/etc/subgid"), user)):
+    if not has_subordinate_ids(user, os.geteuid()):
         raise HostError(
             f"user `{user}` has no subordinate ids, which building a template needs",
             hint=f"Run: sudo usermod --add-subuids {_IDS} --add-subgids {_IDS} {user}",
@@ -96,6 +96,23 @@ def pick_mode() -> Mode:
     if shutil.which("newuidmap") is None:
         raise HostError("program not found: `newuidmap`", hint="Run: sudo apt-get install uidmap")
     return Mode.UNSHARE
+
+
+def has_subordinate_ids(user: str, uid: int, etc: Path = Path("/etc")) -> bool:
+    """Whether the user has ranges of user and group ids, see subuid(5)."""
+    return all(_has_range(etc / name, (user, str(uid))) for name in ("subuid", "subgid"))
+
+
+def _has_range(path: Path, owners: tuple[str, str]) -> bool:
+    try:
+        lines = [line.split(":") for line in path.read_text().splitlines()]
+    except OSError:
+        return False
+    # The system that is unpacked has ids up to 65534.
+    return any(
+        len(parts) == 3 and parts[0] in owners and parts[2].isdecimal() and int(parts[2]) > 65534
+        for parts in lines
+    )
 
 
 def bootstrap(job: Bootstrap, progress: Progress) -> dict[str, str]:
@@ -165,6 +182,8 @@ class LogReader:
             self._done += 1
             self._progress.advance(self._done)
             self._progress.note(match[2])
+        elif text.startswith("I: running --customize-hook"):
+            self._step("set up")
         elif text.startswith("I: creating tarball"):
             self._step("pack")
 
@@ -228,15 +247,6 @@ def _bytes(number: str, unit: str) -> int:
 
 def _user_name() -> str:
     return pwd.getpwuid(os.geteuid()).pw_name
-
-
-def _has_range(path: Path, user: str) -> bool:
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return False
-    names = (user, str(os.geteuid()))
-    return any(line.split(":")[0] in names for line in lines if line.count(":") == 2)
 
 
 def _apt_proxies() -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sbx.errors import HostError, PermanentError, SbxError, TransientError
-from sbx.image.debian import Bootstrap, LogReader, Mode, explain
+from sbx.image.debian import Bootstrap, LogReader, Mode, explain, has_subordinate_ids
 
 LOG = """\
 I: running apt-get update...
@@ -33,6 +33,7 @@ Need to get 2 MB of archives.
 Fetched 2 MB in 0s
 Unpacking git (1:2.47) ...
 Setting up git (1:2.47) ...
+I: running --customize-hook in shell: sh -c 'set -eu
 I: creating tarball..."""
 
 
@@ -95,6 +96,7 @@ def test_installing_is_counted_per_package() -> None:
         ("bundle: install", 4),
         ("bundle: download", 2_000_000),
         ("bundle: install", 6),
+        ("bundle: set up", None),
         ("bundle: pack", None),
     ]
     assert progress.advances == [1, 2, 1, 2]
@@ -140,3 +142,21 @@ def test_unsigned_packages_are_never_allowed() -> None:
     assert not any(
         word in text for word in ("trusted=yes", "allow-insecure", "allowunauthenticated")
     )
+
+
+@pytest.mark.parametrize(
+    ("subuid", "subgid", "found"),
+    [
+        ("dev:100000:65536\n", "root:1:1\ndev:100000:65536\n", True),
+        ("1001:100000:65536\n", "1001:100000:65536\n", True),
+        ("dev:100000:65536\n", "developer:100000:65536\n", False),
+        ("dev:100000:65536\n", "dev:100000:1000\n", False),
+        ("dev:100000\n", "dev:100000:many\n", False),
+        ("dev:100000:65536\n", None, False),
+    ],
+)
+def test_subordinate_ids(tmp_path: Path, subuid: str, subgid: str | None, found: bool) -> None:
+    (tmp_path / "subuid").write_text(subuid)
+    if subgid is not None:
+        (tmp_path / "subgid").write_text(subgid)
+    assert has_subordinate_ids("dev", 1001, tmp_path) is found
