@@ -271,7 +271,7 @@ def test_more_than_the_window_ends_the_session(guest: Guest) -> None:
         assert sock.recv(5)[0] == FrameType.STARTED
         chunk = encode_frame(FrameType.STDIN, b"x" * 65536)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            for _ in range(2 * WINDOW_BYTES // len(chunk)):
+            for _ in range(8 * WINDOW_BYTES // len(chunk)):
                 sock.sendall(chunk)
             while sock.recv(4096):
                 pass

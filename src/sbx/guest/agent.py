@@ -242,8 +242,7 @@ class Agent:
 
     async def _start_sandbox(self, setup: Setup) -> Place:
         pid, place = await start_sandbox(self._loop, setup)
-        self._init_pid = pid
-        pidfd = os.pidfd_open(pid)
+        self._init_pid, pidfd = pid, os.pidfd_open(pid)
         self._loop.watch(pidfd, READ, lambda _events: self._on_sandbox_end(pidfd))
         return place
 
@@ -317,7 +316,7 @@ async def start_sandbox(loop: Loop, setup: Setup) -> tuple[int, Place]:
         raise OSError(
             0, text.removeprefix(b"no").decode(errors="replace") or "the sandbox's init died"
         )
-    return pid, Place.of_process(pid, pts, use_cgroups=setup.use_cgroups)
+    return pid, Place.of_process(os.pidfd_open(pid), pts, use_cgroups=setup.use_cgroups)
 
 
 async def _report(loop: Loop, sock: socket.socket) -> tuple[bytes, int | None]:

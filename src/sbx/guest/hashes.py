@@ -21,10 +21,11 @@ _sha256: Callable[[bytes], _Hash] = import_module(
     "_sha2" if sys.version_info >= (3, 12) else "_sha256"
 ).sha256
 _BLOCK_BYTES = 64
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 
 
 def hmac_sha256(key: bytes, data: bytes) -> bytes:
     """HMAC-SHA256 for keys of at most 64 bytes."""
     padded = key.ljust(_BLOCK_BYTES, b"\0")
-    inner = _sha256(bytes(byte ^ 0x36 for byte in padded) + data).digest()
-    return _sha256(bytes(byte ^ 0x5C for byte in padded) + inner).digest()
+    inner = _sha256(padded.translate(_INNER) + data).digest()
+    return _sha256(padded.translate(_OUTER) + inner).digest()

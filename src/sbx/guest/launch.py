@@ -15,7 +15,7 @@ import signal
 import termios
 
 from .place import Place
-from .syscalls import hide_from_debuggers
+from .syscalls import hide_from_debuggers, reset_signals
 from .users import Identity, UserError, find_user
 from .wire import Fields
 
@@ -24,9 +24,10 @@ _PREFIX = "OCI runtime exec failed: exec failed: unable to start container proce
 _NOT_FOUND, _NOT_RUNNABLE = 127, 126
 _FILES_SOFT = 1024  # open files, as systemd gives out; programs that need more raise it
 # What Python and the agent's start set aside; ignored signals would stay ignored after exec.
-_OWN_SIGNALS = (
-    signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP, signal.SIGTERM,
-)  # fmt: skip
+_OWN_SIGNALS = tuple(
+    int(number)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+)
 _REASONS = {
     errno.ENOENT: "no such file or directory",
     errno.EACCES: "permission denied",
@@ -102,11 +103,8 @@ def run_child(command: Command, place: Place, ends: Ends, report: int) -> None:
 
 def leave_agent_habits() -> None:
     """Undo what children inherit from the agent: OOM score, signals, limits, umask."""
-    fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-    os.write(fd, b"0")
-    os.close(fd)
-    for number in _OWN_SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
+    os.write(os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC), b"0")
+    reset_signals(_OWN_SIGNALS)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_FILES_SOFT, hard), hard))
     os.umask(0o022)

@@ -29,6 +29,9 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+# Looked up here and not in each forked child.
+_setns, _prctl, _signal = _libc.setns, _libc.prctl, _libc.signal
+_signal.argtypes, _signal.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
 
 
 class _MountAttr(ctypes.Structure):
@@ -70,8 +73,8 @@ def unshare(flags: int) -> None:
 
 
 def setns(fd: int, kind: int) -> None:
-    """setns(2)."""
-    _check(_libc.setns(fd, kind), "setns")
+    """setns(2); `fd` is one namespace, or a pidfd and `kind` says which of its namespaces."""
+    _check(_setns(fd, kind), "setns")
 
 
 def pivot_root_here() -> None:
@@ -118,12 +121,21 @@ def make_tree_read_only(tree: int) -> None:
 
 def hide_from_debuggers() -> None:
     """No core dump, and no ptrace(2) by processes without the capability (prctl(2))."""
-    _check(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
+    _check(_prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
 
 
 def die_with_parent() -> None:
     """KILL this process when the agent's thread ends (prctl(2))."""
-    _check(_libc.prctl(_PR_SET_PDEATHSIG, 9, 0, 0, 0), "prctl")
+    _check(_prctl(_PR_SET_PDEATHSIG, 9, 0, 0, 0), "prctl")
+
+
+def reset_signals(numbers: tuple[int, ...]) -> None:
+    """Give signals their default action; only for a process that is about to run a program.
+
+    `signal.signal` would do, ten times slower: it makes enums of everything.
+    """
+    for number in numbers:
+        _signal(number, None)
 
 
 def lock_memory() -> None:

@@ -49,7 +49,7 @@ def find_user(spec: str, *, root: str = "") -> Identity:
 
 def _find_identity(user: str, root: str) -> Identity:
     number = _number(user)
-    for row in _rows(f"{root}/etc/passwd", 7):
+    for row in _rows(f"{root}/etc/passwd", user, number, columns=7):
         uid, gid = _number(row[2]), _number(row[3])
         if uid is None or gid is None:
             continue
@@ -67,7 +67,7 @@ def _find_group(group: str, root: str) -> int:
     number = _number(group)
     if number is not None:
         return number
-    for row in _rows(f"{root}/etc/group", 4):
+    for row in _rows(f"{root}/etc/group", group, None, columns=4):
         gid = _number(row[2])
         if row[0] == group and gid is not None:
             return gid
@@ -76,14 +76,18 @@ def _find_group(group: str, root: str) -> int:
 
 def _member_of(name: str, own: int, root: str) -> list[int]:
     found: list[int] = []
-    for row in _rows(f"{root}/etc/group", 4):
+    for row in _rows(f"{root}/etc/group", name, None, columns=4):
         gid = _number(row[2])
         if gid is not None and gid != own and name in row[3].split(","):
             found.append(gid)
     return found
 
 
-def _rows(path: str, columns: int) -> list[list[str]]:
+def _rows(path: str, name: str, number: int | None, *, columns: int) -> list[list[str]]:
+    """The lines that may be about `name` or `number`, in their columns.
+
+    Most lines are sorted out as text: every session looks here, with emulated instructions.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
@@ -94,7 +98,9 @@ def _rows(path: str, columns: int) -> list[list[str]]:
         return []
     finally:
         os.close(fd)
-    rows = (line.split(":") for line in text.splitlines())
+    mark = f":{number}:"
+    lines = [line for line in text.split("\n") if name in line or mark in line]
+    rows = [line.split(":") for line in lines]
     return [row for row in rows if len(row) >= columns]
 
 
