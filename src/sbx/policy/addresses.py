@@ -49,7 +49,7 @@ METADATA = (
 
 _SPECIAL: tuple[tuple[str, Kind], ...] = (
     *((address, Kind.METADATA) for address in METADATA),
-    ("0.0.0.0/8", Kind.RESERVED),
+    ("0.0.0.0/8", Kind.LOOPBACK),  # who connects to 0.0.0.0 reaches the host itself
     ("10.0.0.0/8", Kind.PRIVATE),
     ("100.64.0.0/10", Kind.SHARED),
     ("127.0.0.0/8", Kind.LOOPBACK),
@@ -64,6 +64,7 @@ _SPECIAL: tuple[tuple[str, Kind], ...] = (
     ("203.0.113.0/24", Kind.RESERVED),
     ("224.0.0.0/4", Kind.MULTICAST),
     ("240.0.0.0/4", Kind.RESERVED),
+    ("::", Kind.LOOPBACK),
     ("::1", Kind.LOOPBACK),
     ("64:ff9b:1::/48", Kind.PRIVATE),  # NAT64 of a site
     ("2001::/23", Kind.RESERVED),  # Teredo, ORCHID and others

@@ -21,7 +21,8 @@ from sbx.policy.rules import Decision, DenyKind, Rule
 _NOT_ALLOWED = Decision(
     allowed=False, kind=DenyKind.DEFAULT, reason="no matching allow rule (default deny)"
 )
-_PRIVATE = (Kind.PRIVATE, Kind.SHARED)
+# What a rule marked as private opens: networks that sites use inside, reserved ranges among them.
+_PRIVATE = (Kind.PRIVATE, Kind.SHARED, Kind.RESERVED)
 
 
 @dataclass(frozen=True, slots=True)

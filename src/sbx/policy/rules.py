@@ -65,7 +65,7 @@ class Rule:
     sandbox: str | None = None  # None: all sandboxes
     origin: Origin = Origin.LOCAL
     created_via: CreatedVia = CreatedVia.ADDED
-    private: bool = False  # its hosts may be at private and shared addresses of the host's networks
+    private: bool = False  # its hosts may be at private, shared and reserved addresses
     note: str = ""  # why it is there
 
 

@@ -14,7 +14,7 @@ from sbx.policy.ruleset import RuleSet, is_editable, remove_command
 
 LOCAL_POLICY = "local-policy"
 # Whoever wants the rest of the special addresses has to know what they are.
-_NAMEABLE = (Kind.PRIVATE, Kind.SHARED, Kind.LOOPBACK)
+_NAMEABLE = (Kind.PRIVATE, Kind.SHARED, Kind.RESERVED, Kind.LOOPBACK)
 
 
 class Provenance(TypedDict):

@@ -8,6 +8,7 @@ import time of the whole command line (docs/decisions/0005-own-json-codec.md).
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import types
 from collections.abc import Mapping
@@ -120,9 +121,14 @@ def _expect(kind: type[T], value: object, where: str) -> T:
     return value
 
 
+@functools.cache  # costs more than all the rest, and there may be 100 000 records of one kind
+def _hints(kind: type[object]) -> dict[str, object]:
+    return get_type_hints(kind)
+
+
 def _record(kind: type[object], value: object, where: str) -> object:
     data = cast("dict[str, object]", _expect(dict, value, where))
-    hints = get_type_hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]  # mypy doubts that a class has a hash
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # checked above
     if unknown := sorted(data.keys() - fields.keys()):
         raise CodecError(f"{where}: unknown key `{unknown[0]}`")

@@ -185,7 +185,7 @@ class Reference:
             for one in self._matching(to, Effect.ALLOW, http=http)
             if one[0].private
         ]
-        if allows and special[1] in (Kind.PRIVATE, Kind.SHARED):
+        if allows and special[1] in (Kind.PRIVATE, Kind.SHARED, Kind.RESERVED):
             return True
         at = Endpoint(host=address, port=to.port, protocol=to.protocol)
         return any(

@@ -185,7 +185,15 @@ def test_a_private_address_of_a_name_needs_two_rules_or_a_private_one() -> None:
     private = rule("allow db.corp", private=True)
     found = policy("allow **", private)
     assert found.dial(target, address).allowed
-    for other in ("127.0.0.1", "169.254.169.254", "fe80::1", "fd00:ec2::254"):
+    assert found.dial(target, parse_address("192.0.2.5")).allowed
+    for other in (
+        "127.0.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "169.254.169.254",
+        "fe80::1",
+        "fd00:ec2::254",
+    ):
         assert not found.dial(target, parse_address(other)).allowed
     assert not found.dial(to("other.corp"), address).allowed
 
