@@ -89,6 +89,9 @@ class Uevents:
     def fileno(self) -> int:
         return self._socket.fileno()
 
+    def close(self) -> None:
+        self._socket.close()
+
     def drain(self) -> None:
         """Forget what is queued: the caller looks at /sys next."""
         try:

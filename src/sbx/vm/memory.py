@@ -41,7 +41,10 @@ def room_bytes(host_memory_bytes: int) -> int:
 @contextmanager
 def open_memory(more_bytes: int) -> Generator[GuestMemory]:
     """Empty memory for one machine; ours until the end of the block (QEMU has its own maps)."""
-    with owned_fd(_sparse("ram", BOOT_BYTES)) as boot, owned_fd(_sparse("more", more_bytes)) as more:
+    with (
+        owned_fd(_sparse("ram", BOOT_BYTES)) as boot,
+        owned_fd(_sparse("more", more_bytes)) as more,
+    ):
         yield GuestMemory(boot_fd=boot, more_fd=more, more_bytes=more_bytes)
 
 
@@ -50,11 +53,11 @@ def fill(memory_fd: int, file_fd: int, size_bytes: int) -> int:
     copied = 0
     with mmap.mmap(memory_fd, size_bytes) as target, memoryview(target) as view:
         for start, end in data_ranges(file_fd, size_bytes):
-            while start < end:
-                got = os.preadv(file_fd, [view[start : min(end, start + _CHUNK_BYTES)]], start)
-                if got == 0:
+            for offset in range(start, end, _CHUNK_BYTES):
+                part = view[offset : min(end, offset + _CHUNK_BYTES)]
+                if os.preadv(file_fd, [part], offset) != len(part):
                     raise EOFError("frozen memory is cut off")
-                start, copied = start + got, copied + got
+                copied += len(part)
     return copied
 
 

@@ -16,14 +16,15 @@ def test_the_size_is_the_kernels() -> None:
 
 
 def test_waiting_ends_when_it_is_there_and_when_it_does_not_come() -> None:
-    loop, found = Loop(print), list[bool]()
+    loop, uevents, found = Loop(print), Uevents(), list[bool]()
 
     async def body() -> None:
-        found.append(await wait_for_memory(loop, Uevents(), memory_bytes(), 1.0))
-        found.append(await wait_for_memory(loop, Uevents(), 1 << 60, 0.01))
+        found.append(await wait_for_memory(loop, uevents, memory_bytes(), 1.0))
+        found.append(await wait_for_memory(loop, uevents, 1 << 60, 0.01))
         loop.stop()
 
     loop.start(body())
     loop.run()
     loop.close()
+    uevents.close()
     assert found == [True, False]
