@@ -73,7 +73,7 @@ def test_a_default_name_is_always_valid(agent: str, base: str) -> None:
 
 def test_a_taken_name_gets_the_first_free_number() -> None:
     assert free_name("shell-app", {"shell-app", "shell-app-2"}) == "shell-app-3"
-    assert free_name("shell-app", set()) == "shell-app"
+    assert free_name("shell-app", set[str]()) == "shell-app"
 
 
 def test_a_numbered_name_stays_within_the_limit() -> None:
