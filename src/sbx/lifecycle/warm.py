@@ -20,6 +20,7 @@ import sbx
 from sbx.agent.control import AgentControl
 from sbx.errors import PermanentError, SbxError
 from sbx.image.store import ImageStore
+from sbx.lifecycle.identity import nobody
 from sbx.network.link import Network, open_network
 from sbx.sandbox import addresses
 from sbx.sandbox.parts import Accel, GuestTools, RuntimeBundle
@@ -109,6 +110,7 @@ async def _freeze(shape: Shape, memory: GuestMemory, network: Network, folder: P
         try:
             async with asyncio.timeout(_BOOT_TIMEOUT_S):
                 await agent.ready()
+                await agent.configure(nobody())  # what every sandbox needs, done once
                 await agent.trim()
                 with owned_fd(_new_file(folder / STATE)) as state:
                     await machine.freeze(state)

@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-import os
-import time
 import uuid
 
-from sbx.agent.control import Assembly, Identity, LinkSetup, MountSetup
-from sbx.sandbox import addresses
+from sbx.agent.control import Assembly, Identity, MountSetup
+from sbx.lifecycle.identity import make_identity
 from sbx.sandbox.spec import SandboxSpec
 
 SHARE_TAG = "share"
 DATA_SERIAL = "data"
-_ENTROPY_BYTES = 64
 
 
 def layer_serial(number: int) -> str:
@@ -23,28 +20,11 @@ def layer_serial(number: int) -> str:
 
 def identity(spec: SandboxSpec, session_key: bytes) -> Identity:
     """What makes a machine this sandbox's, and no twin of another one (docs/security.md, I13)."""
-    return Identity(
-        hostname=spec.name,
-        machine_id=uuid.UUID(spec.id).hex,  # machine-id(5): the same at every start
-        time_ns=time.time_ns(),
-        entropy=os.urandom(_ENTROPY_BYTES),
-        session_key=session_key,
-        port=addresses.AGENT_PORT,
-        management=LinkSetup(
-            mac=addresses.MANAGEMENT_MAC,
-            address=addresses.MANAGEMENT,
-            prefix_length=addresses.PREFIX_LENGTH,
-        ),
-        sandbox=LinkSetup(
-            mac=addresses.SANDBOX_MAC,
-            address=addresses.SANDBOX,
-            prefix_length=addresses.PREFIX_LENGTH,
-            gateway=addresses.GATEWAY,
-        ),
-    )
+    machine_id = uuid.UUID(spec.id).hex  # machine-id(5): the same at every start
+    return make_identity(hostname=spec.name, machine_id=machine_id, session_key=session_key)
 
 
-def assembly(spec: SandboxSpec, *, data_is_new: bool) -> Assembly:
+def assembly(spec: SandboxSpec, *, data_is_new: bool, memory_growth_bytes: int) -> Assembly:
     """What the sandbox consists of."""
     return Assembly(
         layers=tuple(layer_serial(number) for number in range(len(spec.layers))),
@@ -63,6 +43,7 @@ def assembly(spec: SandboxSpec, *, data_is_new: bool) -> Assembly:
         user=spec.user,
         workdir=spec.workdir,
         env=_environment(spec),
+        memory_growth_bytes=memory_growth_bytes,
     )
 
 

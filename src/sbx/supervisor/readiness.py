@@ -40,6 +40,24 @@ SHARE = Requirement(
     deadline_s=30,
     hint="Check that the workspace's file system answers, then run: sbx diagnose",
 )
+DISK = Requirement(
+    name="disk",
+    description="the sandbox's new disk",
+    deadline_s=60,
+    hint="Check the disk that holds the sandbox's folder",
+)
+MEMORY = Requirement(
+    name="memory",
+    description="the snapshot's memory",
+    deadline_s=30,
+    hint="Check the disk that holds the cache, then run: sbx diagnose",
+)
+RESTORE = Requirement(
+    name="restore",
+    description="the restored machine",
+    deadline_s=20,
+    hint="The host may be overloaded",
+)
 MACHINE = Requirement(
     name="machine",
     description="the virtual machine monitor",
@@ -71,4 +89,19 @@ ASSEMBLE = Requirement(
     hint="See console.log in the sandbox's folder",
 )
 
-ALL = (PARTS, ACCEL, NETWORK, SHARE, MACHINE, BOOT, CONFIGURE, PLUG, ASSEMBLE)
+# In the order in which they begin. A restored machine has `MEMORY` and `RESTORE` in the place of
+# `MACHINE` and `BOOT`; network, share and memory go side by side, and so do plug and the rest.
+ALL = (
+    PARTS,
+    ACCEL,
+    NETWORK,
+    SHARE,
+    DISK,
+    MEMORY,
+    RESTORE,
+    MACHINE,
+    BOOT,
+    CONFIGURE,
+    PLUG,
+    ASSEMBLE,
+)

@@ -32,10 +32,11 @@ from sbx.store import paths as names
 from sbx.store import records
 from sbx.store.paths import Paths
 from sbx.store.settings import load_settings
+from sbx.supervisor.alive import cancel, machine_ended
 from sbx.supervisor.events import Events
 from sbx.supervisor.idle import IdleTimer
 from sbx.supervisor.plan import Plan
-from sbx.supervisor.runtime import Runtime, bring_up, cancel, machine_ended
+from sbx.supervisor.runtime import Runtime, bring_up
 from sbx.system.cgroup import find_support
 from sbx.system.files import private_folder
 from sbx.system.locks import try_lock

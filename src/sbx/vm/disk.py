@@ -1,19 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sandbox's data disk: one sparse raw file. The guest makes and mounts the file system in it.
+"""The sandbox's data disk: one sparse raw file. Only guests ever mount it.
 
-The host never looks inside: every byte of it is the guest's.
+The host makes the file system while the disk is new, and never looks inside again: from then on
+every byte of it is the guest's.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 from pathlib import Path
 
-from sbx.errors import ConflictError, HostError, PermanentError, UserError
+from sbx.errors import ConflictError, HostError, PermanentError, SbxError, UserError
+from sbx.sandbox.parts import RuntimeBundle
 from sbx.sandbox.units import MIB, format_size
+from sbx.system.jail import Bind, BindKind, Jail
+from sbx.system.process import run
 
+log = logging.getLogger(__name__)
+
+_FORMAT_TIMEOUT_S = 30.0
 # A start writes an empty file system and its journal's first blocks; below this it would only
 # fail later, inside, with a worse message.
 NEEDED_BYTES = 64 * MIB
@@ -42,6 +50,23 @@ def create_disk(path: Path, size_bytes: int) -> None:
         raise _cannot("create", path, error) from error
     finally:
         os.close(fd)
+
+
+def format_disk(path: Path, runtime: RuntimeBundle) -> None:
+    """Make an ext4 file system on a new disk, in the jail; natively that is many times faster.
+
+    The guest formats a disk that has none, so a failure is only logged.
+    """
+    inside = Path("/tmp/disk")  # noqa: S108 - inside the jail
+    bind = Bind(source=path, target=inside, kind=BindKind.READ_WRITE)
+    # The file is a new sparse one: it reads as zeros, so nothing has to be zeroed or discarded.
+    options = "nodiscard,assume_storage_prezeroed=1,lazy_itable_init=1,lazy_journal_init=1"
+    args = ["/usr/sbin/mke2fs", "-t", "ext4", "-F", "-q", "-m", "0", "-L", "data", "-E", options]
+    try:
+        command = Jail(root=runtime.root, binds=(bind,)).command([*args, inside])
+        run(command, timeout_s=_FORMAT_TIMEOUT_S)
+    except SbxError as error:
+        log.warning("disk is not formatted yet: %s\n%s", error.message, error.details or "")
 
 
 def grow_disk(path: Path, size_bytes: int) -> None:

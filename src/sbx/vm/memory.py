@@ -54,10 +54,10 @@ def fill(memory_fd: int, file_fd: int, size_bytes: int) -> int:
     with mmap.mmap(memory_fd, size_bytes) as target, memoryview(target) as view:
         for start, end in data_ranges(file_fd, size_bytes):
             for offset in range(start, end, _CHUNK_BYTES):
-                part = view[offset : min(end, offset + _CHUNK_BYTES)]
-                if os.preadv(file_fd, [part], offset) != len(part):
-                    raise EOFError("frozen memory is cut off")
-                copied += len(part)
+                with view[offset : min(end, offset + _CHUNK_BYTES)] as part:
+                    if os.preadv(file_fd, [part], offset) != len(part):
+                        raise EOFError("frozen memory is cut off")
+                    copied += len(part)
     return copied
 
 

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A machine with its agent awake: restored from a snapshot, or booted when that cannot be.
+
+No start may fail because of a snapshot: one that does not come up is removed, and the guest boots.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncGenerator, Callable, Generator
+from dataclasses import dataclass, replace
+
+from sbx.agent.control import AgentControl
+from sbx.errors import SbxError
+from sbx.lifecycle.warm import shape_of
+from sbx.sandbox.parts import Accel
+from sbx.supervisor import readiness
+from sbx.supervisor.alive import while_alive
+from sbx.supervisor.events import Events
+from sbx.supervisor.plan import Parts, Plan
+from sbx.system.files import owned_fd
+from sbx.vm.machine import Machine, MachineConfig, start_machine
+from sbx.vm.memory import GuestMemory, fill, open_memory
+from sbx.vm.snapshots import Frozen, Snapshots
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warm:
+    """A snapshot that fits, and memory for a machine that is restored from it."""
+
+    frozen: Frozen
+    memory: GuestMemory
+    snapshots: Snapshots
+
+    async def fill(self, events: Events) -> None:
+        """Copy the snapshot's memory; a damaged one is found out when the machine is restored."""
+        # A thread cannot be cancelled: it gets descriptors of its own, which nobody else closes.
+        ours = (os.dup(self.memory.boot_fd), os.dup(self.frozen.ram_fd))
+        try:
+            async with events.phase(readiness.MEMORY):
+                await asyncio.to_thread(_fill_and_close, *ours, self.memory.boot_bytes)
+        except (OSError, EOFError) as error:
+            log.warning("memory of the snapshot cannot be copied: %s", error)
+
+    def growth_bytes(self, promised_bytes: int) -> int:
+        """How much the machine gets beyond what it was frozen with."""
+        return max(promised_bytes - self.memory.boot_bytes, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Awake:
+    """A machine whose agent answers."""
+
+    machine: Machine
+    agent: AgentControl
+    is_restored: bool
+    growth_bytes: int = 0  # the memory that it gets beyond what it woke with
+
+
+def _fill_and_close(memory_fd: int, ram_fd: int, size_bytes: int) -> None:
+    with owned_fd(memory_fd), owned_fd(ram_fd):
+        fill(memory_fd, ram_fd, size_bytes)
+
+
+@contextlib.contextmanager
+def find_warm(plan: Plan, parts: Parts, accel: Accel) -> Generator[Warm | None]:
+    """The snapshot for this sandbox's machine, with empty memory; None if there is none."""
+    cpus = plan.spec.resources.cpus
+    shape = shape_of(parts.runtime, parts.tools, cpus=cpus, accel=accel)
+    snapshots = Snapshots(plan.where.cache)
+    with snapshots.find(shape.key()) as frozen:
+        if frozen is None:
+            yield None
+            return
+        with open_memory(shape.more_bytes) as memory:
+            yield Warm(frozen=frozen, memory=memory, snapshots=snapshots)
+
+
+@contextlib.asynccontextmanager
+async def wake(
+    config: MachineConfig,
+    warm: Warm | None,
+    events: Events,
+    on_machine: Callable[[Machine], None],
+) -> AsyncGenerator[Awake]:
+    """A machine whose agent answers, for the block; `on_machine` is told of each that starts.
+
+    Raises:
+        SbxError: it does not boot.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        awake = None
+        if warm is not None:
+            awake = await _try_restore(config, warm, events, on_machine, stack)
+        if awake is None:
+            async with events.phase(readiness.MACHINE):
+                machine = await stack.enter_async_context(start_machine(config))
+                on_machine(machine)
+            async with events.phase(readiness.BOOT):
+                agent = await stack.enter_async_context(AgentControl.over(machine.agent_socket))
+                await while_alive(machine, agent.ready())
+            awake = Awake(machine=machine, agent=agent, is_restored=False)
+        yield awake
+
+
+async def _try_restore(
+    config: MachineConfig,
+    warm: Warm,
+    events: Events,
+    on_machine: Callable[[Machine], None],
+    stack: contextlib.AsyncExitStack,
+) -> Awake | None:
+    restored = replace(config, memory=warm.memory, restored=True)
+    try:
+        async with contextlib.AsyncExitStack() as trial, events.phase(readiness.RESTORE):
+            machine = await trial.enter_async_context(start_machine(restored))
+            on_machine(machine)
+            await machine.restore(warm.frozen.state_fd)
+            growth_bytes = warm.growth_bytes(config.resources.memory_bytes)
+            await machine.grow(growth_bytes)
+            await machine.resume()
+            agent = await trial.enter_async_context(AgentControl.over(machine.agent_socket))
+            await while_alive(machine, agent.ready())
+            stack.push_async_exit(trial.pop_all())
+            return Awake(machine=machine, agent=agent, is_restored=True, growth_bytes=growth_bytes)
+    except SbxError as error:
+        warm.snapshots.remove(warm.frozen.key)
+        log.warning(
+            "the machine cannot be restored from its snapshot, booting instead: %s\n%s",
+            error.message,
+            error.details or "",
+        )
+        events.write("snapshot-failed", message=error.message)
+        return None
