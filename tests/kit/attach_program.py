@@ -24,6 +24,7 @@ class Lease:
     """In the place of a supervisor's."""
 
     sock: socket
+    watch: int | None = None
 
 
 def main(port: str, kind: str, keys: str, *argv: str) -> int:

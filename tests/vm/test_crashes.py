@@ -100,6 +100,28 @@ def test_a_killed_machine_is_told_and_starts_again(sbx: Installation) -> None:
     assert sbx.inside(NAME, "cat", "/home/agent/kept").ok().text == "kept\n"
 
 
+@pytest.mark.parametrize("victim", ["qemu-system", "supervisor"])
+def test_an_open_session_ends_with_a_sentence(sbx: Installation, victim: str) -> None:
+    make(sbx)
+    with sbx.popen("exec", NAME, "sh", "-c", "echo up; sleep 1000") as session:
+        assert session.stdout is not None
+        assert session.stdout.readline() == b"up\n"
+        pid = supervisor(sbx)
+        os.kill(pid if victim == "supervisor" else child_of(pid, victim), signal.SIGKILL)
+        _, err = session.communicate(timeout=60)
+    assert session.returncode == 1
+    assert b"was lost" in err
+
+
+def test_the_end_of_the_machine_is_told_not_that_of_its_file_server(
+    sbx: Installation, project: Path
+) -> None:
+    sbx.ok("create", "--name", NAME, "-q", "--memory", "1g", "shell", str(project))
+    os.kill(child_of(supervisor(sbx), "qemu-system"), signal.SIGKILL)
+    until(lambda: b"failed" in sbx.ok("ls").out)
+    assert "virtual machine ended: killed" in json.dumps(sbx.inspect(NAME))
+
+
 def test_a_silent_guest_can_be_listed_stopped_and_removed(sbx: Installation) -> None:
     make(sbx)
     family = Family.of(str(sbx.home))

@@ -123,8 +123,10 @@ class Pump:
         decoder: FrameDecoder | None = None,
         controls: Controls | None = None,
         detach_keys: bytes = b"",
+        watch: int | None = None,
     ) -> None:
         self._sock = sock
+        self._watch = watch  # readable once nobody carries our bytes any more: no reset would come
         self._streams = streams
         self._controls = controls
         self._matcher = DetachMatcher(detach_keys)
@@ -161,6 +163,8 @@ class Pump:
         for fd, events in self._poll.poll():
             if fd == self._sock.fileno():
                 self._on_socket(events)
+            elif fd == self._watch:
+                self._on_gone()
             elif self._controls is not None and fd == self._controls.fileno():
                 self._take_controls(self._controls)
             elif fd == self._stdin:
@@ -177,6 +181,8 @@ class Pump:
             wanted[self._controls.fileno()] = select.POLLIN
         if self._end is None:
             wanted[self._sock.fileno()] = self._socket_events()
+            if self._watch is not None:
+                wanted[self._watch] = select.POLLIN
             if self._stdin is not None and self._credit and len(self._out) < _HIGH_WATER_BYTES:
                 wanted[self._stdin] = select.POLLIN
         for fd in self._registered.keys() - wanted.keys():
@@ -261,18 +267,27 @@ class Pump:
         if events & ~select.POLLOUT:
             self._receive()
 
-    def _receive(self) -> None:
+    def _on_gone(self) -> None:
+        """The machine is gone: what it said last is still in the socket."""
+        while self._end is None and self._receive():
+            pass
+        if self._end is None:
+            self._end = ExecEnd(kind=EndKind.LOST)
+
+    def _receive(self) -> bool:
+        """Take what has come; whether there was anything."""
         try:
             data = self._sock.recv(4 * CHUNK_BYTES)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""
         if not data:
             self._end = ExecEnd(kind=EndKind.LOST)
-            return
+            return False
         self._decoder.feed(data)
         self._take_all()
+        return True
 
     def _take_all(self) -> None:
         try:

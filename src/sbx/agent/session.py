@@ -56,8 +56,9 @@ _OPEN_TIMEOUT_S = 60.0
 class Session:
     """A connected, authenticated socket, for exactly one of the requests below."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, *, watch: int | None = None) -> None:
         self._sock = sock
+        self._watch = watch  # see Pump
         self._decoder = FrameDecoder(OPENED_IN)
 
     def exec(
@@ -78,7 +79,12 @@ class Session:
         if failure is None:
             keys = detach_keys if request.terminal is not None else b""
             return Pump(
-                self._sock, streams, decoder=self._decoder, controls=controls, detach_keys=keys
+                self._sock,
+                streams,
+                decoder=self._decoder,
+                controls=controls,
+                detach_keys=keys,
+                watch=self._watch,
             ).run()
         if failure.code != "exec":
             raise _refused(failure)

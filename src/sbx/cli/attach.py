@@ -127,7 +127,7 @@ def _lease(app: App, name: str) -> Generator[SessionLease]:
 def _on_pipes(lease: SessionLease, wanted: Wanted) -> ExecEnd:
     with _Controls() as controls, controls.forwarding():
         streams = Streams(stdin=0, stdout=1, stderr=2, close_outputs=True)
-        return Session(lease.sock).exec(_request(wanted, None), streams, controls=controls)
+        return Session(lease.sock, watch=lease.watch).exec(_request(wanted, None), streams, controls=controls)
 
 
 def _on_terminal(lease: SessionLease, wanted: Wanted) -> ExecEnd:
@@ -144,7 +144,7 @@ def _on_terminal(lease: SessionLease, wanted: Wanted) -> ExecEnd:
         stack.enter_context(controls.resizing())
         reset = stack.enter_context(contextlib.ExitStack())
         reset.callback(_reset_modes)
-        end = Session(lease.sock).exec(
+        end = Session(lease.sock, watch=lease.watch).exec(
             _request(wanted, shape), streams, controls=controls, detach_keys=wanted.keys
         )
         if end.kind is EndKind.EXITED:  # it cleaned up itself

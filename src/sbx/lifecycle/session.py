@@ -24,6 +24,7 @@ class SessionLease:
 
     spec: SandboxSpec
     sock: socket.socket
+    watch: int  # a descriptor that becomes readable when the sandbox is gone
 
 
 @contextlib.contextmanager
@@ -39,7 +40,7 @@ def open_session(where: Paths, name: str) -> Generator[SessionLease]:
         client.ask(Request(verb=Verb.SESSION), timeout_s=_SESSION_TIMEOUT_S)
         with socket.socket(fileno=client.take_fd()) as sock:
             sock.settimeout(None)
-            yield SessionLease(spec=spec, sock=sock)
+            yield SessionLease(spec=spec, sock=sock, watch=client.sock.fileno())
 
 
 def keep_running(where: Paths, name: str, *, keep: bool) -> None:

@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 
 _STATS_TIMEOUT_S = 1.0
 _SHUTDOWN_GRACE_S = 10.0
+_SAME_CAUSE_S = 1.0  # within it, the machine's end is why the file server ended
 
 
 def supervise(where: Paths, name: str, *, report: socket.socket, slot: int) -> None:
@@ -170,6 +171,8 @@ class Supervisor:
             waits[asyncio.create_task(runtime.share.wait(), name="share")] = "file server"
         try:
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if {waits[task] for task in done} == {"file server"}:  # it ends with its machine, too
+                done, _ = await asyncio.wait(waits, timeout=_SAME_CAUSE_S)
         finally:
             await cancel(*waits)
         over = {waits[task] for task in done}

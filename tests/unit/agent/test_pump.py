@@ -67,6 +67,25 @@ def test_a_broken_connection_is_lost(wire: Wire) -> None:
     assert os.read(wire.read, 9) == b"x"
 
 
+def test_a_connection_that_nobody_carries_any_more_is_lost(wire: Wire) -> None:
+    watched, keeper = socket.socketpair()
+    with watched, keeper:
+        wire.theirs.sendall(encode_frame(FrameType.STDOUT, b"last words"))
+        keeper.close()  # and no end of the connection itself
+        end = wire.pump(watch=watched.fileno()).run()
+    assert end == ExecEnd(kind=EndKind.LOST)
+    assert os.read(wire.read, 100) == b"last words"
+
+
+def test_an_exit_that_came_before_the_machine_went_counts(wire: Wire) -> None:
+    watched, keeper = socket.socketpair()
+    with watched, keeper:
+        wire.theirs.sendall(EXIT)
+        keeper.close()
+        end = wire.pump(watch=watched.fileno()).run()
+    assert end == ExecEnd(kind=EndKind.EXITED, status=3)
+
+
 def test_stdin_keeps_to_the_window(wire: Wire) -> None:
     zero = os.open("/dev/zero", os.O_RDONLY)
     wire.ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
