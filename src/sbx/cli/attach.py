@@ -127,7 +127,9 @@ def _lease(app: App, name: str) -> Generator[SessionLease]:
 def _on_pipes(lease: SessionLease, wanted: Wanted) -> ExecEnd:
     with _Controls() as controls, controls.forwarding():
         streams = Streams(stdin=0, stdout=1, stderr=2, close_outputs=True)
-        return Session(lease.sock, watch=lease.watch).exec(_request(wanted, None), streams, controls=controls)
+        return Session(lease.sock, watch=lease.watch).exec(
+            _request(wanted, None), streams, controls=controls
+        )
 
 
 def _on_terminal(lease: SessionLease, wanted: Wanted) -> ExecEnd:
