@@ -4,6 +4,8 @@
 /sbx          bounds of the whole sandbox; the root of its cgroup namespace
 /sbx/init     its pid 1
 /sbx/work     sessions; what the sandbox makes itself (docker) stands beside it
+/sbx/rescue   sessions that begin while the sandbox is crowded: with a share of the processors of
+              their own, they can end a fork bomb
 """
 
 from __future__ import annotations
@@ -11,12 +13,18 @@ from __future__ import annotations
 import os
 
 from .links import read_text
+from .memory import memory_bytes
 from .syscalls import mount
 
 MOUNT = "/sys/fs/cgroup"
 SANDBOX = f"{MOUNT}/sbx"
 INIT = f"{SANDBOX}/init"
 WORK = f"{SANDBOX}/work"
+RESCUE = f"{SANDBOX}/rescue"
+CROWD_TASKS = 1000
+_TASK_BYTES = 256 * 1024  # of the machine's memory, for each task that may exist
+# Kept for the kernel and the agent: the sandbox runs out of memory before the machine does.
+_RESERVED_BYTES = 64 << 20
 
 
 def mount_cgroups() -> None:
@@ -36,12 +44,14 @@ def mount_cgroups() -> None:
 def make_groups() -> None:
     """Make the groups and set what bounds a fork bomb, so that the agent can always fork."""
     _enable(MOUNT)
-    for folder in (SANDBOX, INIT, WORK):
+    for folder in (SANDBOX, INIT, WORK, RESCUE):
         os.makedirs(folder, exist_ok=True)
-    tasks = [
+    limits = [
         int(read_text(f"/proc/sys/kernel/{name}") or 4096) for name in ("threads-max", "pid_max")
     ]
-    _write(f"{SANDBOX}/pids.max", str(min(tasks) * 9 // 10))
+    size_bytes = memory_bytes()
+    _write(f"{SANDBOX}/pids.max", str(min(*limits, size_bytes // _TASK_BYTES) * 9 // 10))
+    _write(f"{SANDBOX}/memory.max", str(size_bytes - _RESERVED_BYTES))
 
 
 def enter(folder: str) -> None:
@@ -52,6 +62,11 @@ def enter(folder: str) -> None:
 def delegate() -> None:
     """Hand the controllers on, so that the sandbox can bound groups of its own (docker)."""
     _enable(SANDBOX)
+
+
+def is_crowded() -> bool:
+    """Whether so many tasks run that one more gets hardly any processor time."""
+    return int(read_text(f"{SANDBOX}/pids.current") or 0) > CROWD_TASKS
 
 
 def members() -> list[int]:

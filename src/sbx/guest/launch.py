@@ -86,13 +86,17 @@ def run_child(command: Command, place: Place, ends: Ends, report: int) -> None:
         for number, fd in enumerate((ends.stdin, ends.stdout, ends.stderr)):
             os.dup2(fd, number)
         leave_agent_habits()
+        group = place.group()
         place.enter()
         identity = _identity(command.user)
         if command.terminal:
             os.fchown(0, identity.uid, -1)
         _become(identity)
         _change_folder(command.workdir)
-        _execute(command.argv, _environment(command, identity))
+        environment = _environment(command, identity)
+        if group is not None:
+            os.write(group, b"0")
+        _execute(command.argv, environment)
     except LaunchError as error:
         _tell(report, error.status, error.message)
     except BaseException as error:  # noqa: BLE001 - the process ends here, the reason must get out

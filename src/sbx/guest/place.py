@@ -35,7 +35,7 @@ class Place:
         self._init: int | None = None  # pidfd of the sandbox's pid 1; None: our own surroundings
         self._kinds = _ALL
         self._own_pid_namespace = -1
-        self._cgroup: int | None = None  # cgroup.procs of the group of all sessions
+        self._cgroups: tuple[int, int] | None = None  # cgroup.procs of work and rescue
         self.user = "0"
         self.workdir = "/"
         self.env: dict[str, str] = {}
@@ -53,7 +53,11 @@ class Place:
         place._own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         if use_cgroups:
             place._kinds |= CLONE_NEWCGROUP
-            place._cgroup = os.open(f"{cgroups.WORK}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+            flags = os.O_WRONLY | os.O_CLOEXEC
+            place._cgroups = (
+                os.open(f"{cgroups.WORK}/cgroup.procs", flags),
+                os.open(f"{cgroups.RESCUE}/cgroup.procs", flags),
+            )
         return place
 
     def fork(self) -> int:
@@ -69,10 +73,17 @@ class Place:
                 setns(self._own_pid_namespace, CLONE_NEWPID)
         return pid
 
+    def group(self) -> int | None:
+        """The descriptor by which a new session joins its control group; ask before `enter`."""
+        if self._cgroups is None:
+            return None
+        return self._cgroups[cgroups.is_crowded()]
+
     def enter(self) -> None:
-        """Move the calling (forked) process into the sandbox; its root becomes the sandbox's."""
-        if self._cgroup is not None:
-            os.write(self._cgroup, b"0")
+        """Move the calling (forked) process into the sandbox; its root becomes the sandbox's.
+
+        All but its control group: that comes last, because in a crowd everything takes its time.
+        """
         if self._init is not None:
             setns(self._init, self._kinds)
 

@@ -19,8 +19,10 @@ async def end_processes(loop: Loop, init: int, grace_s: float) -> bool:
     TERM, then HUP for the shells that ignore TERM, then KILL through the control group, which
     reaches whatever forks faster than it can be listed.
     """
-    deadline = time.monotonic() + grace_s
     members = cgroups.members()
+    if len(members) > cgroups.CROWD_TASKS:
+        grace_s, members = 0.0, []  # a fork bomb has no manners
+    deadline = time.monotonic() + grace_s
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCONT):
         for pid in members:
             _signal(pid, number)
