@@ -132,7 +132,7 @@ class Agent:
             setup = await self._mount_parts(plan)
             if plan.memory_growth_bytes:
                 scale_limits(self._boot_memory_bytes + plan.memory_growth_bytes)
-            cgroups.make_groups()
+            cgroups.make_groups(self._boot_memory_bytes + plan.memory_growth_bytes)
             self._server.place = await self._start_sandbox(setup)
             await self._wait_for_memory(plan.memory_growth_bytes)
         except DiskError as error:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 
 from .links import read_text
-from .memory import memory_bytes
 from .syscalls import mount
 
 MOUNT = "/sys/fs/cgroup"
@@ -41,17 +40,19 @@ def mount_cgroups() -> None:
         mount("cgroup2", MOUNT, "cgroup2", 0, "nsdelegate")
 
 
-def make_groups() -> None:
-    """Make the groups and set what bounds a fork bomb, so that the agent can always fork."""
+def make_groups(memory_bytes: int) -> None:
+    """Make the groups, bounded so that neither tasks nor memory run out for the agent.
+
+    `memory_bytes` is what the machine has, or will have when it has grown.
+    """
     _enable(MOUNT)
     for folder in (SANDBOX, INIT, WORK, RESCUE):
         os.makedirs(folder, exist_ok=True)
     limits = [
         int(read_text(f"/proc/sys/kernel/{name}") or 4096) for name in ("threads-max", "pid_max")
     ]
-    size_bytes = memory_bytes()
-    _write(f"{SANDBOX}/pids.max", str(min(*limits, size_bytes // _TASK_BYTES) * 9 // 10))
-    _write(f"{SANDBOX}/memory.max", str(size_bytes - _RESERVED_BYTES))
+    _write(f"{SANDBOX}/pids.max", str(min(*limits, memory_bytes // _TASK_BYTES) * 9 // 10))
+    _write(f"{SANDBOX}/memory.max", str(memory_bytes - _RESERVED_BYTES))
 
 
 def enter(folder: str) -> None:
