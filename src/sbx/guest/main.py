@@ -11,6 +11,7 @@ import sys
 
 from .agent import Agent
 from .cgroups import mount_cgroups
+from .clock import quiet_boot_timer
 from .control import ControlChannel, open_port
 from .loop import Loop
 from .syscalls import lock_memory
@@ -22,6 +23,7 @@ def main() -> None:
     """Serve until the machine is switched off."""
     _protect()
     mount_cgroups()
+    quiet_boot_timer()
     loop = Loop(log_to_console)
     agent = Agent(loop)
 
