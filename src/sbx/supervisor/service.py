@@ -24,6 +24,8 @@ from sbx.agent.control import (
 from sbx.control.messages import Reply, Request, Verb
 from sbx.control.server import Connection, serve_control
 from sbx.errors import ConflictError, PermanentError, SbxError, TransientError
+from sbx.lifecycle.warm import make_in_background
+from sbx.sandbox.parts import Accel
 from sbx.sandbox.record import Failure
 from sbx.sandbox.spec import SandboxSpec
 from sbx.sandbox.state import State, move
@@ -155,6 +157,15 @@ class Supervisor:
         self._events.hang_up()
         self._settled.set()
         self._idle.keep(keep=self._keep)  # starts the grace period
+        if not runtime.is_restored:
+            asyncio.get_running_loop().run_in_executor(None, self._make_snapshot, runtime.accel)
+
+    def _make_snapshot(self, accel: Accel) -> None:
+        """The next start of such a machine shall be a warm one."""
+        try:
+            make_in_background(self._plan.where.cache, cpus=self._spec.resources.cpus, accel=accel)
+        except SbxError as error:
+            log.warning("no snapshot is made: %s", error.message)
 
     async def _until_over(self, runtime: Runtime) -> None:
         """Wait for a request to stop.

@@ -16,6 +16,7 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import stat
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from sbx.system.files import (
     sync_folder,
     write_atomic,
 )
-from sbx.system.locks import try_lock
+from sbx.system.locks import hold_lock, is_locked, try_lock
 from sbx.vm.command import MachineDescriptors, kernel_in_jail, machine_devices, render
 from sbx.vm.memory import BOOT_BYTES, GuestMemory, data_ranges
 
@@ -144,6 +145,7 @@ class Snapshots:
             yield None
             return
         try:
+            os.pwrite(lock, f"{os.getpid():20}".encode(), 0)
             for left in self._folder.glob(f"{_TEMP}*"):  # of a builder that was killed
                 shutil.rmtree(left, ignore_errors=True)
             temp = self._folder / f"{_TEMP}{secrets.token_hex(4)}"
@@ -154,6 +156,16 @@ class Snapshots:
                 shutil.rmtree(temp, ignore_errors=True)
         finally:
             os.close(lock)
+
+    def stop_building(self) -> None:
+        """End whoever builds just now, and wait until nothing of it is left."""
+        path = self._folder / _LOCK
+        if not is_locked(path):
+            return
+        with contextlib.suppress(OSError, ValueError, HostError):
+            os.kill(int(read_bounded(path, limit_bytes=_SMALL_BYTES)), signal.SIGTERM)
+            with hold_lock(path):
+                pass
 
     def publish(self, folder: Path, shape: Shape) -> None:
         """Make a filled folder findable, and remove what the cache has no room for.

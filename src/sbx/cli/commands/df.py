@@ -10,7 +10,8 @@ from sbx.cli.app import App, Format
 from sbx.cli.group import Command
 from sbx.cli.options import format_options, pass_app
 from sbx.cli.output import Json, emit, out, table
-from sbx.image.store import ImageStore, Part
+from sbx.image.store import Part
+from sbx.lifecycle.caches import cache_usage
 from sbx.sandbox.status import SandboxStatus
 from sbx.sandbox.units import format_size
 
@@ -35,7 +36,7 @@ def command(app: App, verbose: bool) -> None:
     engine.begin(app)
     sandboxes = engine.list_all(app)
     used = engine.used_layers(app)
-    parts = ImageStore(app.paths.cache).usage()
+    parts = cache_usage(app.paths.cache)
     rows = [_images(parts, used), _sandboxes(sandboxes)]
     if app.format is not Format.TABLE:
         details = {"images": _part_rows(parts, used), "sandboxes": _sandbox_rows(sandboxes)}

@@ -88,10 +88,10 @@ def command(
 
 def _prune_cache(app: App) -> ExitStatus:
     """Nothing that is asked about: what is removed would be built again by itself."""
-    from sbx.image.store import ImageStore
+    from sbx.lifecycle.caches import prune_cache
 
     engine.begin(app)
-    freed = ImageStore(app.paths.cache).prune(engine.used_layers(app))
+    freed = prune_cache(app.paths.cache, engine.used_layers(app))
     if app.format is Format.TABLE:
         out(f"✓ Freed {format_size(freed)}")
     else:

@@ -14,6 +14,7 @@ from sbx.cli.group import Command
 from sbx.cli.options import format_options, pass_app
 from sbx.cli.output import Json, emit, note, out, talk
 from sbx.cli.prompt import confirm
+from sbx.lifecycle.caches import stop_building
 from sbx.store import records
 from sbx.store.paths import Paths
 
@@ -52,6 +53,7 @@ def command(app: App, force: bool, preserve_secrets: bool) -> None:
     elif others:
         note(f"images are kept: sandboxes of {', '.join(others)} use them")
     else:
+        stop_building(where.cache)
         _empty(where.cache, keep=_KEPT_IN_CACHE)
     for folder in (where.runtime, where.config, where.state):
         shutil.rmtree(folder, ignore_errors=True)

@@ -14,7 +14,7 @@ from sbx.cli.exit_status import ExitStatus
 from sbx.cli.group import Command
 from sbx.cli.logs import set_up_logs
 from sbx.cli.options import format_options, pass_app
-from sbx.cli.output import emit, out
+from sbx.cli.output import emit, out, warn
 from sbx.cli.progress import Steps
 from sbx.cli.prompt import ask_yes, can_ask
 from sbx.errors import HostError, PermanentError
@@ -47,6 +47,8 @@ def command(app: App, verify: bool, quiet: bool) -> ExitStatus:
     builds the runtime, the guest tools and the base template where they are missing. Running it
     again changes nothing.
     """
+    from sbx.lifecycle.warm import prepare
+
     set_up_logs(debug=app.debug)
     make_private(app.paths)
     _install(app)
@@ -54,6 +56,7 @@ def command(app: App, verify: bool, quiet: bool) -> ExitStatus:
     with Steps(quiet=quiet) as progress:
         damaged = store.verify_full(progress) if verify else ()
         prepared = store.prepare(progress)
+        warm = prepare(app.paths.cache, progress)
     parts = {
         "runtime": prepared.runtime.digest,
         "tools": prepared.tools.digest,
@@ -61,6 +64,8 @@ def command(app: App, verify: bool, quiet: bool) -> ExitStatus:
     }
     if app.format is Format.TABLE:
         _report(parts, damaged, interactive=can_ask(app))
+        if not warm:
+            warn("no snapshot for warm starts could be made: sandboxes boot; see sbx diagnose")
     else:
         emit(app, {"parts": {**parts}, "rebuilt": list(damaged), "packages_missing": []})
     return ExitStatus.OK
