@@ -13,9 +13,9 @@ from .netlink import Uevents
 
 # What the kernel derives at boot from memory that it did not have yet, per GiB, with a floor.
 _LIMITS = {
-    "kernel/threads-max": (8192, 8192),
-    "fs/inotify/max_user_watches": (65536, 65536),
-    "fs/file-max": (100_000, 100_000),
+    "kernel/threads-max": (8192, 32768),
+    "fs/inotify/max_user_watches": (65536, 524_288),
+    "fs/file-max": (100_000, 400_000),
 }
 
 

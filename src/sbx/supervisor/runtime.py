@@ -30,7 +30,7 @@ from sbx.supervisor.alive import together, while_alive
 from sbx.supervisor.events import Events
 from sbx.supervisor.guest_setup import DATA_SERIAL, SHARE_TAG, assembly, identity, layer_serial
 from sbx.supervisor.plan import Parts, Plan, find_accel, find_parts
-from sbx.supervisor.warm_start import Awake, find_warm, wake
+from sbx.supervisor.warm_start import Awake, fill_memory, find_warm, wake
 from sbx.system.cgroup import Cgroup
 from sbx.system.files import owned_fd
 from sbx.vm.disk import check_space, create_disk, format_disk, open_disk
@@ -89,14 +89,13 @@ async def bring_up(
             networking = steps.create_task(_network(events, stack))
             steps.create_task(_disk(plan, parts, events))
             sharing = steps.create_task(_share(plan, parts, events, stack))
-            if warm is not None:
-                steps.create_task(warm.fill(events))
+            filling = steps.create_task(fill_memory(warm, events))
         network, share = networking.result(), sharing.result()
         cgroup = stack.enter_context(plan.cgroup())
         awake = await stack.enter_async_context(
             wake(
                 _machine_config(plan, parts, accel, network),
-                warm,
+                filling.result(),
                 events,
                 lambda machine: _limit(cgroup, machine, share),
             )
@@ -107,6 +106,7 @@ async def bring_up(
         async with together() as steps:
             steps.create_task(_plug(plan, parts, machine, share, events))
             steps.create_task(while_alive(machine, _set_up(plan, key, awake, events)))
+        await awake.grow()
         yield Runtime(
             accel=accel,
             machine=machine,
@@ -179,7 +179,7 @@ async def _set_up(plan: Plan, key: bytes, awake: Awake, events: Events) -> None:
             assembly(
                 plan.spec,
                 data_is_new=plan.is_first_start,
-                memory_growth_bytes=awake.growth_bytes,
+                memory_growth_bytes=awake.first_growth_bytes,
             )
         )
 

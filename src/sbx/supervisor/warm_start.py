@@ -17,16 +17,21 @@ from sbx.agent.control import AgentControl
 from sbx.errors import SbxError
 from sbx.lifecycle.warm import shape_of
 from sbx.sandbox.parts import Accel
+from sbx.sandbox.units import GIB
 from sbx.supervisor import readiness
 from sbx.supervisor.alive import while_alive
 from sbx.supervisor.events import Events
 from sbx.supervisor.plan import Parts, Plan
 from sbx.system.files import owned_fd
 from sbx.vm.machine import Machine, MachineConfig, start_machine
-from sbx.vm.memory import GuestMemory, fill, open_memory
+from sbx.vm.memory import BOOT_BYTES, GuestMemory, fill, open_memory
 from sbx.vm.snapshots import Frozen, Snapshots
 
 log = logging.getLogger(__name__)
+
+# Under emulation a guest takes 8 GiB in about a third of a second, on every processor it has. What
+# is beyond this comes when the sandbox is up, so that a start does not depend on `--memory`.
+_FIRST_GROWTH_BYTES = 4 * GIB - BOOT_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,19 +42,15 @@ class Warm:
     memory: GuestMemory
     snapshots: Snapshots
 
-    async def fill(self, events: Events) -> None:
-        """Copy the snapshot's memory; a damaged one is found out when the machine is restored."""
-        # A thread cannot be cancelled: it gets descriptors of its own, which nobody else closes.
-        ours = (os.dup(self.memory.boot_fd), os.dup(self.frozen.ram_fd))
-        try:
-            async with events.phase(readiness.MEMORY):
-                await asyncio.to_thread(_fill_and_close, *ours, self.memory.boot_bytes)
-        except (OSError, EOFError) as error:
-            log.warning("memory of the snapshot cannot be copied: %s", error)
-
     def growth_bytes(self, promised_bytes: int) -> int:
         """How much the machine gets beyond what it was frozen with."""
         return max(promised_bytes - self.memory.boot_bytes, 0)
+
+    def give_up(self, events: Events, why: str, details: str | None = None) -> None:
+        """Remove the snapshot and tell: the guest is booted instead."""
+        self.snapshots.remove(self.frozen.key)
+        log.warning("no warm start, booting instead: %s\n%s", why, details or "")
+        events.write("snapshot-failed", message=why)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,27 @@ class Awake:
     agent: AgentControl
     is_restored: bool
     growth_bytes: int = 0  # the memory that it gets beyond what it woke with
+    first_growth_bytes: int = 0  # the part of it that is there before anything runs
+
+    async def grow(self) -> None:
+        """Offer the rest of the memory, once the sandbox is up: the guest takes it in a moment."""
+        if self.growth_bytes > self.first_growth_bytes:
+            await self.machine.grow(self.growth_bytes)
+
+
+async def fill_memory(warm: Warm | None, events: Events) -> Warm | None:
+    """Copy the snapshot's memory for this machine; None if there is nothing to restore it from."""
+    if warm is None:
+        return None
+    # A thread cannot be cancelled: it gets descriptors of its own, which nobody else closes.
+    ours = (os.dup(warm.memory.boot_fd), os.dup(warm.frozen.ram_fd))
+    try:
+        async with events.phase(readiness.MEMORY):
+            await asyncio.to_thread(_fill_and_close, *ours, warm.memory.boot_bytes)
+    except (OSError, EOFError) as error:
+        warm.give_up(events, f"its memory cannot be read: {error}")
+        return None
+    return warm
 
 
 def _fill_and_close(memory_fd: int, ram_fd: int, size_bytes: int) -> None:
@@ -122,18 +144,19 @@ async def _try_restore(
             on_machine(machine)
             await machine.restore(warm.frozen.state_fd)
             growth_bytes = warm.growth_bytes(config.resources.memory_bytes)
-            await machine.grow(growth_bytes)
+            first_growth_bytes = min(growth_bytes, _FIRST_GROWTH_BYTES)
+            await machine.grow(first_growth_bytes)
             await machine.resume()
             agent = await trial.enter_async_context(AgentControl.over(machine.agent_socket))
             await while_alive(machine, agent.ready())
             stack.push_async_exit(trial.pop_all())
-            return Awake(machine=machine, agent=agent, is_restored=True, growth_bytes=growth_bytes)
+            return Awake(
+                machine=machine,
+                agent=agent,
+                is_restored=True,
+                growth_bytes=growth_bytes,
+                first_growth_bytes=first_growth_bytes,
+            )
     except SbxError as error:
-        warm.snapshots.remove(warm.frozen.key)
-        log.warning(
-            "the machine cannot be restored from its snapshot, booting instead: %s\n%s",
-            error.message,
-            error.details or "",
-        )
-        events.write("snapshot-failed", message=error.message)
+        warm.give_up(events, error.message, error.details)
         return None

@@ -49,8 +49,14 @@ def open_memory(more_bytes: int) -> Generator[GuestMemory]:
 
 
 def fill(memory_fd: int, file_fd: int, size_bytes: int) -> int:
-    """Copy what a frozen file holds into empty memory; returns how many bytes that were."""
+    """Copy what a frozen file holds into empty memory; returns how many bytes that were.
+
+    Raises:
+        EOFError: the file is not of that size.
+    """
     copied = 0
+    if os.fstat(file_fd).st_size != size_bytes:
+        raise EOFError("frozen memory has another size")
     with mmap.mmap(memory_fd, size_bytes) as target, memoryview(target) as view:
         for start, end in data_ranges(file_fd, size_bytes):
             for offset in range(start, end, _CHUNK_BYTES):
