@@ -31,6 +31,7 @@ class App:
     no_input: bool = False
     app_name: str | None = None
     format: Format = Format.TABLE
+    timings: bool = False  # show where the time of a start went
     printed: bool = False  # a document is on standard output
 
     @cached_property

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from sbx.cli.app import App
 from sbx.cli.options import env_options
 from sbx.sandbox.spec import AccelChoice
 
@@ -19,6 +20,7 @@ _TEXTS = {
     "disk": "Size of the disk, sparse, such as 40g (default: setting sandbox.disk)",
     "memory": "Memory, such as 512m or 8g (default: half of the host's, at most 32g)",
     "cpus": "Processors; 0 for all of the host's (default 0)",
+    "timings": "Show where the time of the start went (also: SBX_TIMINGS=1)",
     "name": "Name of the sandbox (default: <agent>-<workspace folder>)",
 }
 
@@ -46,9 +48,20 @@ def creation_options(function: Callable[..., Any]) -> Callable[..., Any]:
         typed = Typed(**{field.name: given.pop(field.name) for field in fields(Typed)})
         return function(*args, typed=typed, **given)
 
+    def on_timings(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        del param
+        ctx.ensure_object(App).timings |= value
+
     kinds = click.Choice([choice.value for choice in AccelChoice])
     for decorate in (
         click.option("-q", "--quiet", "--no-progress", "quiet", is_flag=True, help="No progress"),
+        click.option(
+            "--timings",
+            is_flag=True,
+            expose_value=False,
+            callback=on_timings,
+            help=_TEXTS["timings"],
+        ),
         click.option("--accel", type=kinds, metavar="KIND", help=_TEXTS["accel"]),
         env_options,
         click.option("-t", "--template", metavar="TEMPLATE", help=_TEXTS["template"]),

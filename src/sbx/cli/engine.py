@@ -12,6 +12,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sbx.cli import timings
 from sbx.cli.app import App
 from sbx.cli.logs import set_up_logs
 from sbx.errors import NotFoundError, SbxError, UserError
@@ -33,6 +34,9 @@ _PHASES = {
     "accel": "choosing between KVM and emulation",
     "network": "closing the network",
     "share": "sharing the workspace",
+    "disk": "making the disk",
+    "memory": "reading the snapshot",
+    "restore": "restoring the machine",
     "machine": "starting the machine",
     "boot": "booting",
     "configure": "setting the identity",
@@ -115,7 +119,9 @@ def create(app: App, request: CreateRequest, progress: Progress) -> SandboxStatu
     from sbx.lifecycle.create import create as make
 
     with _start_listener(request.name, progress) as listener:
-        return make(app.paths, request, progress=progress, listener=listener)
+        made = make(app.paths, request, progress=progress, listener=listener)
+    timings.show(app, request.name)
+    return made
 
 
 def start(app: App, name: str, progress: Progress) -> SandboxStatus:
@@ -123,7 +129,9 @@ def start(app: App, name: str, progress: Progress) -> SandboxStatus:
     from sbx.lifecycle.start import start as bring_up
 
     with _start_listener(known(name), progress) as listener:
-        return bring_up(app.paths, name, progress=progress, listener=listener)
+        running = bring_up(app.paths, name, progress=progress, listener=listener)
+    timings.show(app, name)
+    return running
 
 
 def stop(app: App, name: str) -> StopResult:
