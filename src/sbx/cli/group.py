@@ -87,6 +87,13 @@ class Command(click.Command):
         self.examples = examples
         self.params = [*self.params, *global_options()]
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # click's parser leaves it out for a missing value
+            raise
+
     def get_help_option_names(self, ctx: click.Context) -> list[str]:
         return ["-h", "--help"]
 

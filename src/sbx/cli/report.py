@@ -107,10 +107,9 @@ def _missing(error: click.MissingParameter, ctx: click.Context | None) -> str:
     param = error.param
     if param is None or ctx is None:
         return "an argument is missing"
-    name = (
-        param.make_metavar(ctx) if isinstance(param, click.Argument) else max(param.opts, key=len)
-    )
-    return f"missing {name.strip('[].')}"
+    if not isinstance(param, click.Argument):
+        return f"missing {max(param.opts, key=len)}"
+    return f"missing {param.make_metavar(ctx).split()[0].strip('[].')}"
 
 
 def _takes_format(command: click.Command) -> bool:

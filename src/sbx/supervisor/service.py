@@ -39,6 +39,7 @@ from sbx.supervisor.events import Events
 from sbx.supervisor.idle import IdleTimer
 from sbx.supervisor.plan import Plan
 from sbx.supervisor.runtime import Runtime, bring_up
+from sbx.supervisor.space import keep_going, standing_still
 from sbx.system.cgroup import find_support
 from sbx.system.files import private_folder
 from sbx.system.locks import try_lock
@@ -178,6 +179,9 @@ class Supervisor:
             asyncio.create_task(runtime.machine.wait(), name="machine"): "machine",
             asyncio.create_task(runtime.network.wait(), name="network"): "network helper",
         }
+        space = asyncio.create_task(
+            keep_going(runtime.machine, self._plan.folder, self._events), name="space"
+        )
         if runtime.share is not None:
             waits[asyncio.create_task(runtime.share.wait(), name="share")] = "file server"
         try:
@@ -185,7 +189,7 @@ class Supervisor:
             if {waits[task] for task in done} == {"file server"}:  # it ends with its machine, too
                 done, _ = await asyncio.wait(waits, timeout=_SAME_CAUSE_S)
         finally:
-            await cancel(*waits)
+            await cancel(*waits, space)
         over = {waits[task] for task in done}
         if "stop" in over:
             return
@@ -225,6 +229,8 @@ class Supervisor:
         runtime = self._runtime
         if runtime is None or self._state is not State.RUNNING:
             raise TransientError(f"sandbox `{self._spec.name}` is {self._state}", hint="Try again")
+        if runtime.machine.is_disk_full:
+            raise standing_still(self._spec.name, self._plan.folder)
         self._idle.lease(+1)
         try:
             sock = await runtime.open_session()

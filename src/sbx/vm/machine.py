@@ -78,9 +78,14 @@ class Machine:
         return self._watch.ended
 
     @property
+    def disk_full(self) -> asyncio.Event:
+        """Set while it stands still because the host has no space for its disk (see `resume`)."""
+        return self._watch.disk_full
+
+    @property
     def is_disk_full(self) -> bool:
-        """The machine stands still because the host has no space for its disk (see `resume`)."""
-        return self._watch.is_disk_full
+        """Whether it stands still for want of space."""
+        return self._watch.disk_full.is_set()
 
     def console_tail(self) -> str:
         """The end of the serial console so far, terminal control taken out."""

@@ -41,7 +41,7 @@ class Watch:
         self, process: asyncio.subprocess.Process, *, console: Capture, stderr: Capture
     ) -> None:
         self.ended = asyncio.Event()
-        self.is_disk_full = False
+        self.disk_full = asyncio.Event()  # until it runs again
         self.migration = Migration()
         self.console = console
         self.qemu: ProcessHandle | None = None  # known once QEMU has answered
@@ -64,10 +64,11 @@ class Watch:
             case EventKind.PANICKED:
                 self._shutdown = "guest-panic"
             case EventKind.DISK_ERROR:
-                self.is_disk_full = self.is_disk_full or event.no_space
+                if event.no_space:
+                    self.disk_full.set()
                 log.warning("disk error, host's disk is full: %s", event.no_space)
             case EventKind.RESUMED:
-                self.is_disk_full = False
+                self.disk_full.clear()
             case EventKind.MIGRATION:
                 self.migration.tell(event.status or "")
             case EventKind.STOPPED:

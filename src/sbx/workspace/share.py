@@ -22,12 +22,13 @@ from collections.abc import AsyncGenerator, Generator, Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple, TypedDict
 
-from sbx.errors import HostError, PermanentError, TransientError, UserError
+from sbx.errors import HostError, PermanentError, SbxError, TransientError, UserError
 from sbx.sandbox.parts import RuntimeBundle
 from sbx.sandbox.spec import Mount
 from sbx.system.files import owned_fd
 from sbx.system.jail import Bind, BindKind, Jail
 from sbx.system.process import describe_status, spawn
+from sbx.system.userns import explain_user_namespaces
 from sbx.workspace.layout import AGENT_ID, Place, plan_places, translation
 from sbx.workspace.serverlog import ServerLog, open_log
 from sbx.workspace.setid import setid_filter
@@ -215,9 +216,15 @@ async def _await_ready(
     if len(answer) < _FEATURES_BYTES:
         async with asyncio.timeout(_END_TIMEOUT_S):
             status = describe_status(await child.wait())
-        raise PermanentError(
-            f"file server failed with {status}", details=await server_log.last_words()
-        )
+        raise explain_end(status, await server_log.last_words())
+
+
+def explain_end(status: str, words: str) -> SbxError:
+    """The error for a server that ended before it answered."""
+    if words.startswith("bwrap:"):  # no jail: the kernel's switches say why
+        verdict = explain_user_namespaces()
+        return HostError(verdict.message, hint=verdict.hint, details=words)
+    return PermanentError(f"file server failed with {status}", details=words)
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:

@@ -32,6 +32,7 @@ def test_without_arguments_the_help_is_shown(sbx: Call) -> None:
         (["ls", "--jsn"], "unknown flag: --jsn", "Did you mean: --json"),
         (["exec"], "missing SANDBOX", "Run: sbx exec --help"),
         (["exec", "x"], "missing COMMAND", "Run: sbx exec --help"),
+        (["create", "shell", "-e"], "option '-e' requires an argument", "Run: sbx create --help"),
         (["inspect"], "missing SANDBOX", "Run: sbx inspect --help"),
         (["ls", "a"], "got unexpected extra argument", "Run: sbx ls --help"),
         (["ls", "--format", "xml"], "invalid value for '--format'", "Run: sbx ls --help"),
@@ -89,6 +90,7 @@ def test_wrong_calls_say_what_and_what_now(
     [
         (["inspect", "nosuch", "--json"], "not_found"),
         (["ls", "--json", "--nosuch"], "user"),
+        (["create", "--json", "shell", "-e"], "user"),
         (["--app-name", "A B", "ls", "--json"], "user"),
         (["ls", "--json", "--format=yaml"], "user"),
         (["create", "nosuch", "--json"], "not_found"),
@@ -121,6 +123,10 @@ def test_verbs_on_several_report_failures_as_actions(sbx: Call, verb: str) -> No
         }
         for name in ("nosuch", "other")
     ]
+
+
+def test_a_missing_word_is_named_without_brackets(sbx: Call) -> None:
+    assert sbx("exec", "x").err.splitlines()[0] == "ERROR: missing COMMAND"
 
 
 def test_yaml_stays_valid_on_failure(sbx: Call) -> None:
