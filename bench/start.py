@@ -171,7 +171,7 @@ class Bench:
             layers=("layer0",), data="data", data_is_new=True, share="share",
             mounts=(MountSetup(index=0, target=str(self.workspace)),),
             user="agent", workdir=str(self.workspace), env={},
-            memory_growth_bytes=512 * MIB,
+            memory_growth_bytes=512 * MIB, memory_awaited_bytes=512 * MIB,
         )  # fmt: skip
 
 

@@ -129,12 +129,13 @@ class Agent:
             raise RequestError("order", "the sandbox is assembled already")
         plan = Assembly(fields)
         try:
-            setup = await self._mount_parts(plan)
             if plan.memory_growth_bytes:
                 scale_limits(self._boot_memory_bytes + plan.memory_growth_bytes)
+            # While the kernel finds the disks.
             cgroups.make_groups(self._boot_memory_bytes + plan.memory_growth_bytes)
+            setup = await self._mount_parts(plan)
             self._server.place = await self._start_sandbox(setup)
-            await self._wait_for_memory(plan.memory_growth_bytes)
+            await self._wait_for_memory(plan.memory_awaited_bytes)
         except DiskError as error:
             raise RequestError("disk", str(error)) from error
         except OSError as error:
@@ -200,22 +201,23 @@ class Agent:
 
     async def _mount_parts(self, plan: Assembly) -> Setup:
         setup = Setup(hostname=self._hostname, machine_id=self._machine_id, gateway=self._gateway)
-        for index, serial in enumerate(plan.layers):
-            node = await wait_for_disk(self._loop, self._uevents, serial, _HARDWARE_TIMEOUT_S)
-            folder = f"{LAYERS}/{index}"
-            if not os.path.ismount(folder):  # an earlier try may have come this far
-                mount_layer(node, folder)
-            setup.layers.append(folder)
-        node = await wait_for_disk(self._loop, self._uevents, plan.data, _HARDWARE_TIMEOUT_S)
-        if not os.path.ismount(DATA):
-            await mount_data(self._loop, node, DATA, is_new=plan.data_is_new)
-        setup.data = DATA
+        # In the reverse order of plugging: that is how the kernel comes upon them.
         if plan.share is not None:
             await self._wait_for_share(plan.share)
             os.makedirs(SHARE, exist_ok=True)
             if not os.path.ismount(SHARE):
                 mount(plan.share, SHARE, "virtiofs")
             setup.share = SHARE
+        node = await wait_for_disk(self._loop, self._uevents, plan.data, _HARDWARE_TIMEOUT_S)
+        if not os.path.ismount(DATA):
+            await mount_data(self._loop, node, DATA, is_new=plan.data_is_new)
+        setup.data = DATA
+        for index, serial in enumerate(plan.layers):
+            node = await wait_for_disk(self._loop, self._uevents, serial, _HARDWARE_TIMEOUT_S)
+            folder = f"{LAYERS}/{index}"
+            if not os.path.ismount(folder):  # an earlier try may have come this far
+                mount_layer(node, folder)
+            setup.layers.append(folder)
         setup.mounts = plan.mounts
         setup.network = self._network
         setup.init = _INIT

@@ -31,8 +31,8 @@ class Assembly:
     """Disks, mounts and the defaults of what runs in the sandbox."""
 
     __slots__ = (
-        "data", "data_is_new", "env", "layers", "memory_growth_bytes", "mounts", "share", "user",
-        "workdir",
+        "data", "data_is_new", "env", "layers", "memory_awaited_bytes", "memory_growth_bytes",
+        "mounts", "share", "user", "workdir",
     )  # fmt: skip
 
     def __init__(self, fields: Fields) -> None:
@@ -43,6 +43,7 @@ class Assembly:
         self.mounts = [Mount(item) for item in fields.list_of_fields("mounts", MAX_MOUNTS)]
         self.user = fields.text("user", 256)
         self.workdir = _absolute(fields.text("workdir"))
+        self.memory_awaited_bytes = fields.integer_or_zero("memory_awaited_bytes", _MAX_BYTES)
         self.memory_growth_bytes = fields.integer_or_zero("memory_growth_bytes", _MAX_BYTES)
         self.env = fields.pairs("env", 1024, 128 * 1024)
         if not self.layers:

@@ -80,7 +80,8 @@ class Assembly:
     user: str  # of commands that name none
     workdir: str  # of commands that name none; made if missing
     env: dict[str, str]  # of every command
-    memory_growth_bytes: int = 0  # offered beyond what the machine booted with: wait for it
+    memory_growth_bytes: int = 0  # what the machine gets beyond the memory it booted with
+    memory_awaited_bytes: int = 0  # the part of it that must be there before anything runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +138,7 @@ def _request_body(request: Request) -> tuple[str, Body]:
                 "workdir": request.workdir,
                 "env": dict(request.env),
                 "memory_growth_bytes": request.memory_growth_bytes,
+                "memory_awaited_bytes": request.memory_awaited_bytes,
             }
         case Trim():
             return "trim", {}

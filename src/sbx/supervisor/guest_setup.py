@@ -24,7 +24,9 @@ def identity(spec: SandboxSpec, session_key: bytes) -> Identity:
     return make_identity(hostname=spec.name, machine_id=machine_id, session_key=session_key)
 
 
-def assembly(spec: SandboxSpec, *, data_is_new: bool, memory_growth_bytes: int) -> Assembly:
+def assembly(
+    spec: SandboxSpec, *, data_is_new: bool, memory_growth_bytes: int, memory_awaited_bytes: int
+) -> Assembly:
     """What the sandbox consists of."""
     return Assembly(
         layers=tuple(layer_serial(number) for number in range(len(spec.layers))),
@@ -44,6 +46,7 @@ def assembly(spec: SandboxSpec, *, data_is_new: bool, memory_growth_bytes: int) 
         workdir=spec.workdir,
         env=_environment(spec),
         memory_growth_bytes=memory_growth_bytes,
+        memory_awaited_bytes=memory_awaited_bytes,
     )
 
 

@@ -179,7 +179,8 @@ async def _set_up(plan: Plan, key: bytes, awake: Awake, events: Events) -> None:
             assembly(
                 plan.spec,
                 data_is_new=plan.is_first_start,
-                memory_growth_bytes=awake.first_growth_bytes,
+                memory_growth_bytes=awake.growth_bytes,
+                memory_awaited_bytes=awake.first_growth_bytes,
             )
         )
 

@@ -66,7 +66,7 @@ def test_assemble() -> None:
         (1, "/etc/x.conf", True, True),
     ]
     assert (plan.user, plan.workdir, plan.env) == ("agent", "/work/project", {"LANG": "C.UTF-8"})
-    assert plan.memory_growth_bytes == 1 << 30
+    assert (plan.memory_growth_bytes, plan.memory_awaited_bytes) == (1 << 30, 1 << 29)
 
 
 def test_exec() -> None:
