@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, TypeVar
 
-from sbx.errors import SbxError, TransientError
+from sbx.errors import HostError, SbxError, TransientError
 from sbx.vm.machine import Machine
 from sbx.vm.outcome import MachineEnd
 
@@ -28,13 +28,21 @@ async def while_alive(machine: Machine, work: Coroutine[Any, Any, T]) -> T:
     """Await the guest, but not longer than its machine lives.
 
     Raises:
+        HostError: the machine stands still, since the host's disk is full.
         SbxError: the machine ended, with what its console said last.
     """
     async with contextlib.AsyncExitStack() as stack:
         doing = asyncio.create_task(work, name="guest-request")
         ending = asyncio.create_task(machine.wait(), name="machine-end")
-        stack.push_async_callback(cancel, doing, ending)
-        await asyncio.wait({doing, ending}, return_when=asyncio.FIRST_COMPLETED)
+        filling = asyncio.create_task(machine.disk_full.wait(), name="disk-full")
+        waits = (doing, ending, filling)
+        stack.push_async_callback(cancel, *waits)
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        if filling.done() and not doing.done():
+            raise HostError(
+                "no space left for the sandbox's disk while it started",
+                hint="Free some disk space, or run: sbx prune --cache",
+            )
         if not doing.done():
             raise machine_ended(ending.result())
         return doing.result()

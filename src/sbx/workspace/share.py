@@ -219,9 +219,9 @@ async def _await_ready(
         raise explain_end(status, await server_log.last_words())
 
 
-def explain_end(status: str, words: str) -> SbxError:
+def explain_end(status: str, words: str | None) -> SbxError:
     """The error for a server that ended before it answered."""
-    if words.startswith("bwrap:"):  # no jail: the kernel's switches say why
+    if words is not None and words.startswith("bwrap:"):  # no jail: the kernel's switches say why
         verdict = explain_user_namespaces()
         return HostError(verdict.message, hint=verdict.hint, details=words)
     return PermanentError(f"file server failed with {status}", details=words)
