@@ -86,7 +86,7 @@ def test_a_killed_supervisor_leaves_nothing_and_the_disk_survives(sbx: Installat
     family = Family.of(str(sbx.home))
     os.kill(pid, signal.SIGKILL)
     assert_gone(family)
-    assert b"stopped" in sbx.ok("ls").out
+    assert b"failed" in sbx.ok("ls").out
     assert "killed" in json.dumps(sbx.inspect(NAME))
     assert sbx.inside(NAME, "cat", "/home/agent/kept").ok().text == "kept\n"
 

@@ -101,7 +101,8 @@ def test_root_inside_cannot_open_a_way_by_changing_its_own_network(box: Installa
     script = (
         "ip addr flush dev eth0; ip addr add 192.168.126.2/24 dev eth0; ip link set eth0 up; "
         "ip route replace default via 192.168.126.1; "
-        "python3 -c 'import socket; socket.create_connection((\"192.168.126.1\", 53), 1)'"
+        "python3 -c 'import socket; socket.create_connection((\"192.168.126.1\", 53), 1)'; "
+        "status=$?; ip addr del 192.168.126.2/24 dev eth0; exit $status"
     )
     done = box.inside(NAME, "sh", "-c", script, user="root")
     assert done.returncode != 0

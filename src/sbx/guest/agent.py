@@ -24,6 +24,7 @@ from .memory import give_up_caches, memory_bytes, scale_limits, wait_for_memory
 from .netlink import Uevents
 from .place import Place
 from .plan import Assembly
+from .processors import rehearse_processors, wake_processors
 from .server import SessionServer
 from .shutdown import end_processes
 from .syscalls import mount, power_off
@@ -96,6 +97,7 @@ class Agent:
 
     async def trim(self, _fields: Fields) -> Json:
         """Give up what can be read again: the machine is about to be frozen."""
+        rehearse_processors()
         give_up_caches()
         return {}
 
@@ -134,6 +136,7 @@ class Agent:
             # While the kernel finds the disks.
             cgroups.make_groups(self._boot_memory_bytes + plan.memory_growth_bytes)
             setup = await self._mount_parts(plan)
+            wake_processors()  # now that no device will come any more
             self._server.place = await self._start_sandbox(setup)
             await self._wait_for_memory(plan.memory_awaited_bytes)
         except DiskError as error:

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from dataclasses import dataclass, replace
 
 from sbx.agent.control import AgentControl
-from sbx.errors import SbxError
+from sbx.errors import SbxError, TransientError
 from sbx.lifecycle.warm import shape_of
 from sbx.sandbox.parts import Accel
 from sbx.sandbox.units import GIB
@@ -120,14 +120,34 @@ async def wake(
         if warm is not None:
             awake = await _try_restore(config, warm, events, on_machine, stack)
         if awake is None:
-            async with events.phase(readiness.MACHINE):
-                machine = await stack.enter_async_context(start_machine(config))
-                on_machine(machine)
-            async with events.phase(readiness.BOOT):
-                agent = await stack.enter_async_context(AgentControl.over(machine.agent_socket))
-                await while_alive(machine, agent.ready())
-            awake = Awake(machine=machine, agent=agent, is_restored=False)
+            awake = await _boot(config, events, on_machine, stack)
         yield awake
+
+
+async def _boot(
+    config: MachineConfig,
+    events: Events,
+    on_machine: Callable[[Machine], None],
+    stack: contextlib.AsyncExitStack,
+) -> Awake:
+    """Boot, and once more if an emulated machine hung or crashed before anything was in it."""
+    for attempts_left in (1, 0):
+        try:
+            async with contextlib.AsyncExitStack() as trial:
+                async with events.phase(readiness.MACHINE):
+                    machine = await trial.enter_async_context(start_machine(config))
+                    on_machine(machine)
+                async with events.phase(readiness.BOOT):
+                    agent = await trial.enter_async_context(AgentControl.over(machine.agent_socket))
+                    await while_alive(machine, agent.ready())
+                stack.push_async_exit(trial.pop_all())
+                return Awake(machine=machine, agent=agent, is_restored=False)
+        except TransientError as error:
+            if config.accel is not Accel.TCG or not attempts_left:
+                raise
+            log.warning("the machine did not boot, trying again: %s", error.message)
+            events.write("boot-failed", message=error.message)
+    raise AssertionError("the last attempt returns or raises")
 
 
 async def _try_restore(

@@ -46,6 +46,10 @@ KERNEL_ARGUMENTS = (
     "tsc=reliable",
     "nowatchdog",
 )
+# The other processors are brought on line by the agent when all devices are there: an emulated
+# machine may lose the end of an interrupt when one processor touches its APIC while another maps a
+# device, and then that processor sleeps for ever (docs/machine.md, "One processor at first").
+EMULATED_ARGUMENTS = ("maxcpus=1",)
 # Memory that comes later is used for everything, at once: nothing is ever taken away again.
 GROWTH_ARGUMENTS = ("memhp_default_state=online",)
 
@@ -99,7 +103,11 @@ def machine_devices(
         DirectBoot(
             kernel=kernel,
             initramfs_fd=fds.initramfs,
-            arguments=KERNEL_ARGUMENTS if memory is None else KERNEL_ARGUMENTS + GROWTH_ARGUMENTS,
+            arguments=(
+                *KERNEL_ARGUMENTS,
+                *(EMULATED_ARGUMENTS if fds.kvm is None else ()),
+                *(GROWTH_ARGUMENTS if memory is not None else ()),
+            ),
         ),
         SerialConsole(fd=fds.console),
         Monitor(fd=fds.monitor),

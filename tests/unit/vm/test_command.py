@@ -42,7 +42,7 @@ EMULATED = """\
 -object memory-backend-memfd,id=ram,size=1073741824B,share=on
 -kernel /boot/vmlinuz-1
 -initrd /proc/self/fd/14
--append console=ttyS0 quiet panic=-1 cryptomgr.notests tsc=reliable nowatchdog
+-append console=ttyS0 quiet panic=-1 cryptomgr.notests tsc=reliable nowatchdog maxcpus=1
 -chardev socket,id=console,fd=10
 -serial chardev:console
 -chardev socket,id=monitor,fd=11
