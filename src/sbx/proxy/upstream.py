@@ -11,11 +11,9 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from itertools import chain, zip_longest
-from typing import cast
 
 from sbx.policy.hosts import LOCALHOST, Address, BadHostError, Endpoint, parse_address
 from sbx.policy.rules import Decision
@@ -50,20 +48,6 @@ class Dialled:
     sock: socket.socket
     address: Address
     decision: Decision
-
-
-class HostResolver:
-    """The host's own resolver (getaddrinfo), on threads of its own."""
-
-    def __init__(self, max_lookups: int) -> None:
-        self._threads = ThreadPoolExecutor(max_lookups, thread_name_prefix="resolve")
-
-    async def __call__(self, name: str) -> Sequence[str]:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, _look_up, name)
-
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class Upstream:
@@ -207,9 +191,3 @@ def _address(text: str) -> Address | None:
         return parse_address(text)
     except BadHostError:
         return None  # such as a link-local address with a zone
-
-
-def _look_up(name: str) -> list[str]:
-    # The final dot keeps search domains of the host out of it.
-    found = socket.getaddrinfo(f"{name}.".encode(), None, type=socket.SOCK_STREAM)
-    return [cast("str", address[0]) for *_, address in found]
