@@ -242,6 +242,52 @@ def test_a_websocket_turns_into_a_relay() -> None:
     asyncio.run(main())
 
 
+def test_a_body_waits_until_the_server_wants_it() -> None:
+    async def picky(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"expect: 100-continue\r\n" in head
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = await reader.readexactly(3)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n" + body)
+        await writer.drain()
+
+    async def main() -> None:
+        async with server(picky) as port, Proxies(*ALLOWED).running() as proxies:
+            reader, writer = await asyncio.open_connection("127.0.0.1", proxies.explicit_port)
+            writer.write(
+                f"PUT http://site.test:{port}/ HTTP/1.1\r\nHost: site.test:{port}\r\n"
+                "Content-Length: 3\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n".encode()
+            )
+            assert b" 100 " in await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"abc")
+            answer = await reader.read()
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert answer.endswith(b"abc")
+            writer.close()
+
+    asyncio.run(main())
+
+
+def test_an_answer_before_the_end_of_a_body_arrives() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        await reader.read()
+
+    async def main() -> None:
+        async with server(refuse) as port, Proxies(*ALLOWED).running() as proxies:
+            reader, writer = await asyncio.open_connection("127.0.0.1", proxies.explicit_port)
+            writer.write(
+                f"PUT http://site.test:{port}/ HTTP/1.1\r\nHost: site.test:{port}\r\n"
+                "Content-Length: 1000\r\n\r\nabc".encode()
+            )
+            assert (await reader.read()).startswith(b"HTTP/1.1 413 ")
+            writer.close()
+
+    asyncio.run(main())
+
+
 def test_a_server_that_is_gone_is_a_502() -> None:
     async def main() -> None:
         async with server(echo) as port:

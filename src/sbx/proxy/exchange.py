@@ -100,7 +100,7 @@ class Exchange:
                     return
         except h11.RemoteProtocolError as error:
             self._bad_request = BadRequestError(str(error))
-        except OSError:
+        except (OSError, h11.LocalProtocolError):
             return  # the answer tells: a server may refuse a body and end
         self._upstream.shutdown(socket.SHUT_RDWR)  # wakes the one who waits for the answer
 
