@@ -58,7 +58,12 @@ class Screen:
 
     def end(self) -> int:
         """The status, once the terminal was seen to be as before."""
-        status = self.process.wait(TIMEOUT_S)
+        end = time.monotonic() + TIMEOUT_S
+        # Somebody has to read: what is on its way to a terminal is waited for before it is restored.
+        while (status := self.process.poll()) is None:
+            assert time.monotonic() < end, self.seen
+            if select.select([self.master], [], [], 0.2)[0]:
+                self.seen += os.read(self.master, 65536)
         assert termios.tcgetattr(self._slave) == self.before
         return status
 
