@@ -59,7 +59,7 @@ class Screen:
     def end(self) -> int:
         """The status, once the terminal was seen to be as before."""
         end = time.monotonic() + TIMEOUT_S
-        # Somebody has to read: what is on its way to a terminal is waited for before it is restored.
+        # Somebody has to read: a terminal is restored when what is on its way to it has arrived.
         while (status := self.process.poll()) is None:
             assert time.monotonic() < end, self.seen
             if select.select([self.master], [], [], 0.2)[0]:

@@ -22,6 +22,7 @@ from sbx.system.process import run
 log = logging.getLogger(__name__)
 
 _FORMAT_TIMEOUT_S = 30.0
+_BLOCK_BYTES = 4096
 # A start writes an empty file system and its journal's first blocks; below this it would only
 # fail later, inside, with a worse message.
 NEEDED_BYTES = 64 * MIB
@@ -60,8 +61,25 @@ def format_disk(path: Path, runtime: RuntimeBundle) -> None:
     inside = Path("/tmp/disk")  # noqa: S108 - inside the jail
     bind = Bind(source=path, target=inside, kind=BindKind.READ_WRITE)
     # The file is a new sparse one: it reads as zeros, so nothing has to be zeroed or discarded.
+    # Room to grow to four times the size: the default, a thousand times, takes 4 MiB at once.
+    most = min(4 * path.stat().st_size // _BLOCK_BYTES, (1 << 32) - 1)
     options = "nodiscard,assume_storage_prezeroed=1,lazy_itable_init=1,lazy_journal_init=1"
-    args = ["/usr/sbin/mke2fs", "-t", "ext4", "-F", "-q", "-m", "0", "-L", "data", "-E", options]
+    options += f",resize={most}"
+    args = [
+        "/usr/sbin/mke2fs",
+        "-t",
+        "ext4",
+        "-F",
+        "-q",
+        "-m",
+        "0",
+        "-L",
+        "data",
+        "-b",
+        str(_BLOCK_BYTES),
+        "-E",
+        options,
+    ]
     try:
         command = Jail(root=runtime.root, binds=(bind,)).command([*args, inside])
         run(command, timeout_s=_FORMAT_TIMEOUT_S)
