@@ -40,7 +40,7 @@ def test_a_full_disk_stops_the_guest_until_there_is_space(sbx: Installation, sma
     ballast = small / "ballast"
     ballast.write_bytes(bytes(64 << 20))
     sbx.ok("create", "--name", "full", "-q", "--memory", "1g", "shell")
-    write = "head -c 90M /dev/zero > ~/big && sync && echo written"
+    write = "head -c 120M /dev/zero > ~/big && sync && echo written"
     with sbx.popen("exec", "full", "sh", "-c", write) as writing:
         end = time.monotonic() + 60
         while "disk-full" not in events(sbx):
@@ -53,7 +53,7 @@ def test_a_full_disk_stops_the_guest_until_there_is_space(sbx: Installation, sma
         ballast.unlink()
         out, err = writing.communicate(timeout=60)
     assert (out, writing.returncode) == (b"written\n", 0), err
-    assert sbx.inside("full", "wc", "-c", "/home/agent/big").ok().text.startswith("94371840")
+    assert sbx.inside("full", "wc", "-c", "/home/agent/big").ok().text.startswith("125829120")
 
 
 def test_too_little_space_refuses_a_start_in_one_sentence(sbx: Installation, small: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import os
 import shlex
@@ -36,6 +37,7 @@ _INHERITED = (
     "SSL_CERT_FILE", "SSL_CERT_DIR",
 )  # fmt: skip
 _TAIL_CHARS = 2000
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _GRACE_S = 20.0  # for children that remove what they made
 
 
@@ -212,6 +214,8 @@ async def spawn(
 ) -> asyncio.subprocess.Process:
     """Start a child of the running event loop; the caller owns it and must await its end.
 
+    The child dies with us, also if we are killed before it has begun (prctl(2), PR_SET_PDEATHSIG).
+
     Raises:
         HostError: the program is not there.
     """
@@ -224,6 +228,7 @@ async def spawn(
             stdout=stdout,
             stderr=stderr,
             pass_fds=tuple(pass_fds),
+            preexec_fn=_bind_to(os.getpid()),
         )
     except FileNotFoundError as error:
         raise _missing(argv[0]) from error
@@ -248,6 +253,18 @@ def _read_out(stream: IO[bytes]) -> None:
     with contextlib.suppress(OSError, ValueError):
         while stream.read(1 << 16):
             pass
+
+
+def _bind_to(parent: int) -> Callable[[], None]:
+    """What a child does first: ask for its death with its parent, and see whether that is due."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def bind() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return bind
 
 
 def _missing(program: str) -> HostError:
