@@ -44,7 +44,8 @@ def status(where: Paths, name: str, *, details: bool = False) -> SandboxStatus:
 
 def list_all(where: Paths) -> tuple[SandboxStatus, ...]:
     """The status of every sandbox that can be read, by name; damaged ones are left to `damaged`."""
-    readable = [name for name in records.names(where) if _is_readable(where, name)]
+    unreadable = damaged(where)
+    readable = (name for name in records.names(where) if name not in unreadable)
     return _statuses(where, tuple(readable))
 
 
@@ -58,15 +59,6 @@ def damaged(where: Paths) -> dict[str, SbxError]:
         except SbxError as error:
             found[name] = error
     return found
-
-
-def _is_readable(where: Paths, name: str) -> bool:
-    try:
-        records.read_spec(where, name)
-        records.read_record(where, name)
-    except SbxError:
-        return False
-    return True
 
 
 def _statuses(
