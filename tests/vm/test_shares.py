@@ -17,7 +17,7 @@ NAME = "share"
 def _tree(shared: Installation) -> Path:
     """A workspace, extra folders, and one sandbox that has them all."""
     base = shared.home / "work space"
-    for folder in ("main", "extra", "outside", "mapped"):
+    for folder in ("main", "extra", "outside", "mapped", "closed"):
         (base / folder).mkdir(parents=True)
         (base / folder / "file").write_text(f"of {folder}\n")
     (base / "main" / "shield").write_text("do not touch\n")
@@ -26,6 +26,7 @@ def _tree(shared: Installation) -> Path:
     shared.ok(
         "create", "--name", NAME, "-q", "--memory", "1g", "shell",
         f"{base}/main", f"{base}/extra:ro", f"{base}/main/shield:ro", f"{base}/mapped:/data",
+        f"{base}/closed:/root/src/closed",
     )  # fmt: skip
     shared.ok("run", "--name", NAME, "-d")
     return base
@@ -56,6 +57,13 @@ def test_files_made_inside_belong_to_the_user(shared: Installation, tree: Path, 
 def test_another_place_is_mapped(shared: Installation, tree: Path) -> None:
     assert sh(shared, "cat /data/file; echo x > /data/new") == "of mapped\n"
     assert (tree / "mapped" / "new").read_text() == "x\n"
+
+
+def test_a_folder_below_a_closed_one_can_be_reached(shared: Installation, tree: Path) -> None:
+    # /root is closed to others in the template, and is where the host's root has its projects.
+    assert sh(shared, "cat /root/src/closed/file; echo x > /root/src/closed/new") == "of closed\n"
+    assert (tree / "closed" / "new").read_text() == "x\n"
+    assert not shared.inside(NAME, "ls", "/root").text
 
 
 def test_read_only_holds_against_root_inside(shared: Installation, tree: Path) -> None:

@@ -43,6 +43,7 @@ def make_folders(path: str) -> None:
 
 def make_target(path: str, *, is_file: bool) -> None:
     """Make the place for a mount: a folder or an empty file, whichever is not there yet."""
+    _open_way(path)
     if not is_file:
         make_folders(path)
         return
@@ -51,6 +52,24 @@ def make_target(path: str, *, is_file: bool) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
     except FileExistsError:
         return
+
+
+def _open_way(path: str) -> None:
+    """Let everybody pass through the folders above a mount, as far as they are the sandbox's own.
+
+    The host's root works in /root, which templates close to other users, `agent` among them.
+    """
+    own = os.stat("/").st_dev
+    above = path.rpartition("/")[0]
+    while above:
+        try:
+            found = os.stat(above)
+        except FileNotFoundError:
+            pass
+        else:
+            if found.st_dev == own and found.st_mode & 0o111 != 0o111:
+                os.chmod(above, stat.S_IMODE(found.st_mode) | 0o111)  # noqa: S103 - to pass, not to list
+        above = above.rpartition("/")[0]
 
 
 def replace_file(path: str, text: str, mode: int = 0o644) -> None:
