@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -11,7 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -25,10 +26,13 @@ import os, signal, sys
 from sbx.cli import main
 from sbx.cli.terminal import raw_mode
 main._watch_signals()
+woken, wakes = os.pipe()  # signal.pause would sleep through a signal that comes just before it
+os.set_blocking(wakes, False)
+signal.set_wakeup_fd(wakes)
 def wait():
     os.write(1, b"raw")
     while True:
-        signal.pause()
+        os.read(woken, 1)
 with raw_mode(0):
     {body}
 """
@@ -62,14 +66,20 @@ def _terminal() -> Iterator[Terminal]:
     os.close(theirs)
 
 
-def start(terminal: Terminal, body: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+@contextlib.contextmanager
+def start(terminal: Terminal, body: str) -> Generator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(
         [sys.executable, "-c", _PROGRAM.format(body=body)],
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         stdin=terminal.theirs,
         stdout=terminal.theirs,
         stderr=subprocess.DEVNULL,
-    )
+    ) as child:
+        try:
+            yield child
+        except BaseException:  # so that a test that fails, or is timed out, ends
+            child.kill()
+            raise
 
 
 @pytest.mark.parametrize(
