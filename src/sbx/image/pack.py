@@ -9,7 +9,9 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
+from sbx.image.cache import tree_bytes
 from sbx.image.recipe import SOURCE_DATE_EPOCH
+from sbx.image.space import check_space
 from sbx.sandbox.parts import RuntimeBundle
 from sbx.system.jail import Bind, BindKind, Jail
 from sbx.system.process import run
@@ -24,13 +26,24 @@ _NO_UUID = str(uuid.UUID(int=0))  # equal trees then give equal images
 def pack_tree(
     runtime: RuntimeBundle, tree: Path, target: Path, *, over: tuple[Bind, ...] = ()
 ) -> None:
-    """Pack a folder, everything owned by root; `over` are binds below `/mnt` laid over the tree."""
+    """Pack a folder, everything owned by root; `over` are binds below `/mnt` laid over the tree.
+
+    Raises:
+        HostError: there is not enough space for the image.
+    """
+    check_space(target.parent, tree_bytes(tree))
     binds = (Bind(source=tree, target=_TREE), *over)
     _make(runtime, target, binds, ["--all-root", "--all-time", _TREE])
 
 
 def pack_tar(runtime: RuntimeBundle, archive: Path, target: Path) -> None:
-    """Pack a tar archive with the owners, modes, times and attributes that it holds."""
+    """Pack a tar archive with the owners, modes, times and attributes that it holds.
+
+    Raises:
+        HostError: there is not enough space for the image.
+    """
+    # mkfs.erofs 1.8 may wait for ever when the disk fills under it.
+    check_space(target.parent, archive.stat().st_size)
     binds = (Bind(source=archive, target=_ARCHIVE),)
     # Compiled Python in the archive refers to the times of its sources.
     _make(runtime, target, binds, ["--tar=f", "--mkfs-time", "--preserve-mtime", _ARCHIVE])
