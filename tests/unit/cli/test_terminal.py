@@ -74,6 +74,7 @@ def start(terminal: Terminal, body: str) -> Generator[subprocess.Popen[bytes]]:
         stdin=terminal.theirs,
         stdout=terminal.theirs,
         stderr=subprocess.DEVNULL,
+        process_group=0,  # a group whose parents are gone, as in a detached job, cannot be stopped
     ) as child:
         try:
             yield child
