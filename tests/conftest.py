@@ -39,10 +39,13 @@ class OrdinaryUser:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    patience = float(os.environ.get("SBX_TEST_PATIENCE", "1"))
     for item in items:
         tier = item.path.relative_to(TESTS).parts[0]
-        if tier in TIMEOUTS_S and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(TIMEOUTS_S[tier]))
+        if tier in TIMEOUTS_S:
+            marker = item.get_closest_marker("timeout")
+            limit_s = float(marker.args[0]) if marker is not None else TIMEOUTS_S[tier]
+            item.add_marker(pytest.mark.timeout(limit_s * patience), append=False)
 
 
 def _expected_skips() -> tuple[str, ...]:
