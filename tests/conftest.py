@@ -18,6 +18,7 @@ import hypothesis
 import pytest
 
 from sbx.system.process import run
+from tests.internet.client import Internet, open_internet
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
@@ -104,3 +105,10 @@ def user_checkout(ordinary_user: OrdinaryUser) -> Path:
             shutil.copy2(ROOT / name, target / name)
     run(["chown", "-R", f"{ordinary_user.name}:", target])
     return target
+
+
+@pytest.fixture(scope="module")
+def internet() -> Iterator[Internet]:
+    """A test internet for the tests of a module (docs/testing.md)."""
+    with open_internet() as made:
+        yield made

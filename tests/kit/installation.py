@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from tests.internet.client import Internet
+
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 240.0
 
@@ -54,7 +56,13 @@ class Installation:
     runtime: Path
     cache: Path
     prefix: tuple[str, ...] = ()  # what runs it as somebody else
+    internet: Internet | None = None  # where it lives instead of in this machine's network
     extra_env: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def view(self) -> int:
+        """The process whose namespaces this installation's own processes start in."""
+        return os.getpid() if self.internet is None else self.internet.pid
 
     @property
     def state(self) -> Path:
@@ -74,16 +82,17 @@ class Installation:
             **self.extra_env,
         }
 
-    def command(self, *args: str) -> list[str]:
+    def command(self, *args: str, cwd: Path | None = None) -> list[str]:
         """The argument list of one call."""
-        return [*self.prefix, sys.executable, "-m", "sbx", *args]
+        enter = self.internet.enter(cwd or self.home) if self.internet is not None else ()
+        return [*enter, *self.prefix, sys.executable, "-m", "sbx", *args]
 
     def call(
         self, *args: str, stdin: bytes = b"", cwd: Path | None = None, timeout_s: float = TIMEOUT_S
     ) -> Ended:
         """Run `sbx ARGS` to its end."""
         done = subprocess.run(
-            self.command(*args),
+            self.command(*args, cwd=cwd),
             input=stdin,
             capture_output=True,
             env=self.env(),
@@ -100,7 +109,7 @@ class Installation:
     def popen(self, *args: str, cwd: Path | None = None) -> subprocess.Popen[bytes]:
         """Start `sbx ARGS`; the caller ends it."""
         return subprocess.Popen(
-            self.command(*args),
+            self.command(*args, cwd=cwd),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -128,7 +137,7 @@ class Installation:
 
     def close(self, evidence: Path) -> None:
         """Remove all sandboxes and prove that nothing is left; on a leak, keep the logs."""
-        family = Family.of(str(self.home))
+        family = Family.of(str(self.home), but_not=namespace(self.view))
         ids = [str(self.inspect(name)["id"]) for name in self.names()]
         done = self.call("rm", "--all", "-f") if self.names() else None
         problems = leaks(self) + family.survivors()
@@ -149,13 +158,13 @@ class Family:
     namespaces: frozenset[str]
 
     @classmethod
-    def of(cls, mark: str) -> Family:
-        """The family as it is now."""
+    def of(cls, mark: str, *, but_not: str | None = None) -> Family:
+        """The family as it is now; a namespace that it only visits is not one of its own."""
         members = {pid for pid, text in processes() if mark in text}
         parents = {pid: stat_field(pid, 4) for pid in all_pids()}
         while new := {p for p, parent in parents.items() if int(parent or 0) in members} - members:
             members |= new
-        found = {namespace(pid) for pid in members} - {namespace(os.getpid()), None}
+        found = {namespace(pid) for pid in members} - {namespace(os.getpid()), but_not, None}
         return cls(
             {pid: stat_field(pid, 22) or "" for pid in members},
             frozenset(str(each) for each in found),
@@ -186,7 +195,7 @@ def leaks(installation: Installation) -> list[str]:
     """Everything that still belongs to an installation: processes, mounts, sockets, folders."""
     mark = str(installation.home)
     found = [f"process {pid}: {text}" for pid, text in processes() if mark in text]
-    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    mounts = Path(f"/proc/{installation.view}/mountinfo").read_text().splitlines()
     found += [f"mount: {line}" for line in mounts if mark in line]
     found += [f"sandbox folder: {name}" for name in installation.names()]
     own = installation.runtime / "opensbx"

@@ -13,6 +13,7 @@ import pytest
 
 from sbx.image.store import ImageStore
 from sbx.system.progress import Silent
+from tests.internet.client import Internet
 from tests.kit.installation import Installation, keep_evidence
 
 FAILED = pytest.StashKey[bool]()
@@ -50,10 +51,12 @@ def _results() -> Path:
     return Path(given) if given else cache_home() / "opensbx-test-results"
 
 
-def _installation(node: pytest.Item | pytest.Collector, results: Path) -> Iterator[Installation]:
+def _installation(
+    node: pytest.Item | pytest.Collector, results: Path, internet: Internet | None = None
+) -> Iterator[Installation]:
     home = Path(tempfile.mkdtemp(prefix="sbx-vm-"))
     (home / "run").mkdir()
-    made = Installation(home=home, runtime=home / "run", cache=cache_home())
+    made = Installation(home=home, runtime=home / "run", cache=cache_home(), internet=internet)
     try:
         yield made
         if node.stash.get(FAILED, False):
@@ -77,6 +80,15 @@ def _shared(
     """An installation for all tests of a module."""
     del prepared
     yield from _installation(request.node, results)
+
+
+@pytest.fixture(scope="module", name="online")
+def _online(
+    request: pytest.FixtureRequest, prepared: None, results: Path, internet: Internet
+) -> Iterator[Installation]:
+    """The same, living in the test internet of the module."""
+    del prepared
+    yield from _installation(request.node, results, internet)
 
 
 @pytest.fixture(name="project")
