@@ -5,32 +5,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from pathlib import Path
 
 import pytest
 
 from sbx.proxy.events import Outcome
 from sbx.proxy.limits import Limits
-from sbx.system.process import run
 from tests.unit.proxy.hellos import hello
 from tests.unit.proxy.proxies import LOOPBACK, Proxies, echo, fails, hello_web, server
 
 ALLOWED = ("allow site.test", LOOPBACK)
-
-
-@pytest.fixture(scope="module")
-def contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A server's certificate for site.test, and a client that trusts it."""
-    folder: Path = tmp_path_factory.mktemp("tls")
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    run(
-        ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
-         "ec_paramgen_curve:prime256v1", "-keyout", key, "-out", certificate,
-         "-subj", "/CN=site.test", "-addext", "subjectAltName=DNS:site.test"]
-    )  # fmt: skip
-    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    serving.load_cert_chain(certificate, key)
-    return serving, ssl.create_default_context(cafile=str(certificate))
 
 
 def test_tls_passes_when_the_names_agree(

@@ -42,7 +42,9 @@ async def _serve(folder: Path) -> None:
         await NameServer(address, table, log).start()
     await raw.start()
     web = await start_web(Web(log, gates, folder), context)
-    control = Control(table=table, log=log, gates=gates, raw=raw, sniffer=sniffer)
+    control = Control(
+        authority=authority, table=table, log=log, gates=gates, raw=raw, sniffer=sniffer
+    )
     await control.start(folder / "control")
     sys.stdout.write(READY)
     sys.stdout.close()

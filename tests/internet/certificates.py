@@ -57,6 +57,10 @@ class Authority:
         context.sni_callback = choose
         return context
 
+    def for_name(self, name: str) -> Path:
+        """A file with a key and a certificate for a name."""
+        return self._leaf(name, name.partition(".")[0])
+
     @lru_cache(maxsize=1024)  # noqa: B019 - it lives as long as the process
     def _context(self, name: str) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

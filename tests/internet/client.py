@@ -77,6 +77,10 @@ class Internet:
         """The same, when there are so many; fails after a minute."""
         return _entries(self._ask(do="wait", kind=kind, text=text, count=count))
 
+    def certificate(self, name: str) -> Path:
+        """A file with a key and a certificate for a server of one's own."""
+        return Path(cast("str", self._ask(do="certificate", name=name)))
+
     def packets(self) -> set[str]:
         """Every kind of packet so far: `tcp 192.0.2.1:80`, `udp …`, `icmp …`, also to nowhere."""
         return set(cast("list[str]", self._ask(do="packets")))

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import cast
 
+from tests.internet.certificates import Authority
 from tests.internet.facts import Kind, Step
 from tests.internet.log import Gates, Log
 from tests.internet.names import Table
@@ -21,7 +22,17 @@ LIMIT_BYTES = 64 * 1024 * 1024
 class Control:
     """Answers requests; a failure is an answer too."""
 
-    def __init__(self, *, table: Table, log: Log, gates: Gates, raw: Raw, sniffer: Sniffer) -> None:
+    def __init__(
+        self,
+        *,
+        authority: Authority,
+        table: Table,
+        log: Log,
+        gates: Gates,
+        raw: Raw,
+        sniffer: Sniffer,
+    ) -> None:
+        self._authority = authority
         self._table = table
         self._log = log
         self._gates = gates
@@ -64,6 +75,8 @@ class Control:
                 await self._raw.script(port, script, tls=tls)
             case "release":
                 self._gates.release(cast("str", request["key"]))
+            case "certificate":
+                return str(self._authority.for_name(cast("str", request["name"])))
             case "packets":
                 return sorted(self._sniffer.kinds)
             case unknown:

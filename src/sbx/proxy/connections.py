@@ -24,19 +24,20 @@ class Live:
     __slots__ = ("address", "client", "cut", "opaque", "request", "to", "upstream")
 
     def __init__(
-        self, client: socket.socket, upstream: socket.socket, to: Endpoint, address: Address
+        self, client: socket.socket, upstream: socket.socket, to: Endpoint, address: Address | None
     ) -> None:
         self.client = client
         self.upstream = upstream
         self.to = to
-        self.address = address
+        self.address = address  # None: a proxy of the user's network knows it
         self.request: tuple[str, str] | None = None  # method and target, while one is under way
         self.opaque = False  # passed on unread
         self.cut: Decision | None = None  # the decision that ended it
 
     def verdict(self, policy: Policy) -> Decision:
         """What a policy says of the connection as it is now."""
-        decision = policy.dial(self.to, self.address)
+        address = self.address
+        decision = policy.connection(self.to) if address is None else policy.dial(self.to, address)
         if decision.allowed and self.request is not None:
             decision = policy.request(self.to, *self.request)
         if decision.allowed and self.opaque and decision.inspect:

@@ -2,7 +2,8 @@
 """Connections to servers: resolve, ask the policy about every address, dial the checked ones.
 
 Names are resolved here and not by the guest, and dialled as resolved: the address that was checked
-is the address that is connected to. Several addresses are tried side by side (RFC 8305).
+is the address that is connected to. Several addresses are tried side by side (RFC 8305). Behind a
+proxy of the user's network, which resolves names itself, the policy decides by name alone.
 """
 
 from __future__ import annotations
@@ -10,15 +11,19 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
-from itertools import chain, zip_longest
 
-from sbx.policy.hosts import LOCALHOST, Address, BadHostError, Endpoint, parse_address
+from sbx.policy.hosts import LOCALHOST, Address, BadHostError, Endpoint, Host, parse_address
+from sbx.policy.routes import STRAIGHT, ProxyServer, Routes, Scheme
 from sbx.policy.rules import Decision
 from sbx.proxy.connections import PolicySource
 from sbx.proxy.limits import Limits
+from sbx.proxy.race import AllFailedError, connect_to, race
+from sbx.proxy.tls_bridge import inside_tls
+from sbx.proxy.tunnels import TunnelError, open_tunnel
 
 GetAddrInfo = Callable[[str], Awaitable[Sequence[str]]]
 _LOOPBACK: tuple[Address, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
@@ -46,17 +51,20 @@ class Dialled:
     """A connection to a server; the receiver closes the socket."""
 
     sock: socket.socket
-    address: Address
+    address: Address | None  # None: a proxy knows it
     decision: Decision
 
 
 class Upstream:
     """Makes connections that the policy allows."""
 
-    def __init__(self, policy: PolicySource, resolve: GetAddrInfo, limits: Limits) -> None:
+    def __init__(
+        self, policy: PolicySource, resolve: GetAddrInfo, limits: Limits, routes: Routes = STRAIGHT
+    ) -> None:
         self._policy = policy
         self._resolve = resolve
         self._limits = limits
+        self._routes = routes
         self._lookups = asyncio.Semaphore(limits.max_lookups)
 
     async def connect(self, to: Endpoint) -> Dialled:
@@ -69,8 +77,23 @@ class Upstream:
         decision = self._policy().connection(to)
         if not decision.allowed:
             raise BlockedError(decision)
+        proxy = self._routes.choose(to)
+        try:
+            if proxy is None or (proxy.scheme is Scheme.SOCKS5 and isinstance(to.host, str)):
+                allowed = await self._allowed_addresses(to, decision)
+            else:
+                allowed = []
+            async with asyncio.timeout(self._limits.connect_timeout_s):
+                if proxy is None:
+                    return await self._directly(to, allowed)
+                return await self._through(proxy, to, allowed[0] if allowed else None)
+        except TimeoutError as error:
+            way = "" if proxy is None else f" by the proxy {proxy}"
+            raise UnreachableError(f"{to} does not answer{way}", 504) from error
+
+    async def _allowed_addresses(self, to: Endpoint, decision: Decision) -> list[Address]:
         allowed: list[Address] = []
-        for address in await self._addresses(to):
+        for address in await self._addresses(to.host):
             verdict = self._policy().dial(to, address)
             if verdict.allowed:
                 allowed.append(address)
@@ -78,112 +101,105 @@ class Upstream:
                 decision = verdict  # the first refusal is the one to tell
         if not allowed:
             raise BlockedError(decision)
-        try:
-            async with asyncio.timeout(self._limits.connect_timeout_s):
-                return await self._race(to, _interleaved(allowed))
-        except TimeoutError as error:
-            raise UnreachableError(f"{to} does not answer", 504) from error
+        return allowed
 
-    async def _addresses(self, to: Endpoint) -> list[Address]:
-        if not isinstance(to.host, str):
-            return [to.host]
-        if to.host == LOCALHOST:
+    async def _addresses(self, host: Host) -> list[Address]:
+        if not isinstance(host, str):
+            return [host]
+        if host == LOCALHOST:
             return list(_LOOPBACK)
         try:
             async with asyncio.timeout(self._limits.resolve_timeout_s), self._lookups:
-                texts = await self._resolve(to.host)
+                texts = await self._resolve(host)
         except TimeoutError as error:
-            raise UnreachableError(f"the name {to.host} cannot be resolved in time", 504) from error
+            raise UnreachableError(f"the name {host} cannot be resolved in time", 504) from error
         except OSError as error:
-            raise UnreachableError(f"the name {to.host} cannot be resolved") from error
+            raise UnreachableError(f"the name {host} cannot be resolved") from error
         found = list(dict.fromkeys(a for text in texts if (a := _address(text)) is not None))
         if not found:
-            raise UnreachableError(f"the name {to.host} has no address")
+            raise UnreachableError(f"the name {host} has no address")
         return found[: self._limits.max_addresses]
 
-    async def _race(self, to: Endpoint, addresses: list[Address]) -> Dialled:
-        """The first connection that comes about; each attempt gets a head start on the next."""
-        waiting = iter(addresses)
-        running: set[asyncio.Task[Dialled]] = set()
-        errors: list[Exception] = []
-        won: Dialled | None = None
-        more = True
-        try:
-            while won is None:
-                if more and (address := next(waiting, None)) is not None:
-                    name = f"dial {to} at {address}"
-                    attempt = asyncio.get_running_loop().create_task(
-                        self._attempt(to, address), name=name
-                    )
-                    running.add(attempt)
-                else:
-                    more = False
-                if not running:
-                    raise _failure(to, errors)
-                done, running = await asyncio.wait(
-                    running,
-                    timeout=self._limits.attempt_delay_s if more else None,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                won = _winner(done, errors)
-        finally:
-            await _abandon(running)
-        return won
+    async def _directly(self, to: Endpoint, addresses: Sequence[Address]) -> Dialled:
+        async def attempt(address: Address) -> socket.socket:
+            self._check(to, address)  # the policy may have changed since the look-up
+            return await connect_to(address, to.port)
 
-    async def _attempt(self, to: Endpoint, address: Address) -> Dialled:
-        decision = self._policy().dial(to, address)  # it may have changed since the look-up
-        if not decision.allowed:
-            raise BlockedError(decision)
-        family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
-        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            await asyncio.get_running_loop().sock_connect(sock, (str(address), to.port))
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            address, sock = await self._race(addresses, attempt)
+        except AllFailedError as failed:
+            raise _failure(f"{to} cannot be reached", failed.errors) from failed
+        return self._dialled(to, address, sock)
+
+    async def _through(self, proxy: ProxyServer, to: Endpoint, checked: Address | None) -> Dialled:
+        """A connection made by a proxy: to an address that was checked, or to the name."""
+        sock = await self._to_proxy(proxy)
+        try:
+            if proxy.scheme is Scheme.HTTPS:
+                context = ssl.create_default_context()
+                sock = await inside_tls(sock, str(proxy.host), context, self._limits)
+            target = to if checked is None else replace(to, host=checked)
+            await open_tunnel(sock, proxy, target)
+        except (TunnelError, OSError) as error:
+            sock.close()
+            why = str(error) if isinstance(error, TunnelError) else _text(error)
+            raise UnreachableError(f"{to} cannot be reached by the proxy {proxy}: {why}") from error
         except BaseException:
             sock.close()
             raise
-        return Dialled(sock=sock, address=address, decision=decision)
+        if not isinstance(to.host, str):
+            checked = to.host
+        return self._dialled(to, checked, sock)
+
+    async def _to_proxy(self, proxy: ProxyServer) -> socket.socket:
+        """The policy has no say in this: the user has set the proxy, and no guest can name it."""
+        try:
+            addresses = await self._addresses(proxy.host)
+            _, sock = await self._race(addresses, lambda address: connect_to(address, proxy.port))
+        except UnreachableError as error:
+            raise UnreachableError(f"the proxy {proxy}: {error.why}", error.status) from error
+        except AllFailedError as failed:
+            raise _failure(f"the proxy {proxy} cannot be reached", failed.errors) from failed
+        return sock
+
+    async def _race(
+        self, addresses: Sequence[Address], attempt: Callable[[Address], Awaitable[socket.socket]]
+    ) -> tuple[Address, socket.socket]:
+        return await race(
+            addresses,
+            attempt,
+            delay_s=self._limits.attempt_delay_s,
+            expected=(OSError, BlockedError),
+        )
+
+    def _check(self, to: Endpoint, address: Address | None) -> Decision:
+        policy = self._policy()
+        decision = policy.connection(to) if address is None else policy.dial(to, address)
+        if not decision.allowed:
+            raise BlockedError(decision)
+        return decision
+
+    def _dialled(self, to: Endpoint, address: Address | None, sock: socket.socket) -> Dialled:
+        try:
+            return Dialled(sock=sock, address=address, decision=self._check(to, address))
+        except BlockedError:
+            sock.close()
+            raise
 
 
-def _winner(done: set[asyncio.Task[Dialled]], errors: list[Exception]) -> Dialled | None:
-    won: Dialled | None = None
-    for task in done:
-        error = task.exception()
-        if error is None:
-            if won is None:
-                won = task.result()
-            else:
-                task.result().sock.close()
-        elif isinstance(error, OSError | BlockedError):
-            errors.append(error)
-        else:
-            raise error
-    return won
-
-
-async def _abandon(tasks: set[asyncio.Task[Dialled]]) -> None:
-    for task in tasks:
-        task.cancel()
-    for found in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(found, Dialled):  # it came about just before it was cancelled
-            found.sock.close()
-
-
-def _failure(to: Endpoint, errors: list[Exception]) -> Exception:
+def _failure(what: str, errors: Sequence[Exception]) -> Exception:
     for error in errors:
         if isinstance(error, BlockedError):
             return error
-    last = errors[-1] if errors else None
-    why = os.strerror(last.errno) if isinstance(last, OSError) and last.errno else str(last)
-    return UnreachableError(f"{to} cannot be reached: {why}")
+    return UnreachableError(f"{what}: {_text(errors[-1])}")
 
 
-def _interleaved(addresses: list[Address]) -> list[Address]:
-    """The families take turns, the resolver's first choice first (RFC 8305, 4)."""
-    first = [a for a in addresses if a.version == addresses[0].version]
-    second = [a for a in addresses if a.version != addresses[0].version]
-    turns = chain.from_iterable(zip_longest(first, second))
-    return [address for address in turns if address is not None]
+def _text(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) or not isinstance(error, OSError) or not error.errno:
+        return str(error)
+    return os.strerror(error.errno)
 
 
 def _address(text: str) -> Address | None:
