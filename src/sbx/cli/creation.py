@@ -17,12 +17,15 @@ from sbx.cli.output import clean, warn
 from sbx.cli.prompt import ask_yes, can_ask
 from sbx.errors import ConflictError, NotFoundError, UserError
 from sbx.image.store import ImageStore
+from sbx.lifecycle.branch import GitPlan, plan_branch, repository_of
 from sbx.lifecycle.request import CreateRequest
+from sbx.sandbox.git import GitMode
 from sbx.sandbox.name import check_name, default_name, free_name
 from sbx.sandbox.spec import AccelChoice, Mount, Resources, SandboxSpec
 from sbx.sandbox.status import SandboxStatus
 from sbx.sandbox.units import format_size
 from sbx.vm.resources import choose_resources, host_capacity, memory_warning
+from sbx.workspace.git.repository import Repository
 from sbx.workspace.mounts import MissingPathError, ownership_warning, parse_mounts
 
 # Built-in agents and the template each runs in; what it starts is the template's command.
@@ -37,6 +40,7 @@ class Wanted:
     mounts: tuple[Mount, ...]
     typed: Typed
     env: dict[str, str]
+    repository: Repository | None = None  # with --branch
 
 
 def want(app: App, agent: str, paths: Sequence[str], typed: Typed) -> Wanted:
@@ -49,7 +53,16 @@ def want(app: App, agent: str, paths: Sequence[str], typed: Typed) -> Wanted:
     if typed.name is not None:
         check_name(typed.name)
     env = collect(typed.env, typed.env_files)
-    return Wanted(agent=agent, mounts=mounts(app, paths), typed=typed, env=env)
+    found = mounts(app, paths)
+    repository = None
+    if typed.branch is not None:
+        if not found:
+            raise UserError(
+                "--branch requires a workspace",
+                hint=f"Name it: sbx run {clean(agent)} . --branch auto",
+            )
+        repository = repository_of(found[0], flag="--branch")
+    return Wanted(agent=agent, mounts=found, typed=typed, env=env, repository=repository)
 
 
 def check_agent(agent: str) -> None:
@@ -88,7 +101,8 @@ def _is_primary(missing: Path, argument: str) -> bool:
 
 def warn_of_limits(request: CreateRequest) -> None:
     """Tell what will work less well than the person may expect."""
-    text = ownership_warning(request.mounts, uid=os.geteuid())
+    there = [mount for mount in request.mounts if mount.source.exists()]  # a worktree comes later
+    text = ownership_warning(there, uid=os.geteuid())
     for warning in (text, memory_warning(request.resources, host_capacity())):
         if warning is not None:
             warn(clean(warning))
@@ -101,15 +115,25 @@ def request(app: App, wanted: Wanted, *, name: str) -> CreateRequest:
         UserError: a size is not one, or the host does not have that much.
     """
     accel = wanted.typed.accel or app.settings.text("machine.accel")
+    plan = _git_plan(wanted, name)
     return CreateRequest(
         name=name,
         agent=wanted.agent,
-        mounts=wanted.mounts,
+        mounts=wanted.mounts if plan is None else plan.mounts,
         resources=_resources(app, wanted),
         template=_template(app, wanted),
         accel=AccelChoice(accel),
         env=wanted.env,
+        workdir=None if plan is None else plan.workdir,
+        git=None if plan is None else plan.work,
     )
+
+
+def _git_plan(wanted: Wanted, name: str) -> GitPlan | None:
+    repository, branch = wanted.repository, wanted.typed.branch
+    if repository is None or branch is None:
+        return None
+    return plan_branch(repository, wanted.mounts, branch, sandbox=name)
 
 
 def _template(app: App, wanted: Wanted) -> str:
@@ -149,9 +173,18 @@ def new_name(app: App, wanted: Wanted) -> tuple[str, str | None]:
                 hint=f"Use another --name, or attach to it with: sbx run --name {asked}",
             )
         return asked, None
-    first = default_name(wanted.agent, wanted.mounts[0].source if wanted.mounts else None)
+    first = _default_name(wanted)
     name = free_name(first, taken)
     return name, None if name == first else first
+
+
+def _default_name(wanted: Wanted) -> str:
+    primary = wanted.mounts[0].source if wanted.mounts else None
+    branch = wanted.typed.branch
+    if primary is None or branch is None or branch == "auto":
+        return default_name(wanted.agent, primary)
+    folder = f"{primary.name}-{branch}".replace("/", "-")
+    return default_name(wanted.agent, primary.with_name(folder))
 
 
 def _folders(app: App) -> list[Path]:
@@ -161,18 +194,27 @@ def _folders(app: App) -> list[Path]:
 
 def find_same(app: App, wanted: Wanted) -> SandboxStatus | None:
     """The sandbox of this agent and workspace: that of the default name, else the last used."""
-    primary = wanted.mounts[0].source if wanted.mounts else None
-    same = [one for one in engine.list_all(app) if _serves(one.spec, wanted.agent, primary)]
-    preferred = default_name(wanted.agent, primary)
+    if wanted.typed.branch == "auto":
+        return None
+    same = [one for one in engine.list_all(app) if _serves(one.spec, wanted)]
+    preferred = _default_name(wanted)
     same.sort(
         key=lambda one: (one.spec.name == preferred, one.record.last_used_at or one.spec.created_at)
     )
     return same[-1] if same else None
 
 
-def _serves(spec: SandboxSpec, agent: str, primary: Path | None) -> bool:
+def _serves(spec: SandboxSpec, wanted: Wanted) -> bool:
+    if spec.agent != wanted.agent:
+        return False
+    if wanted.repository is not None:
+        work = spec.git
+        if work is None or work.mode is not GitMode.BRANCH:
+            return False
+        asked = (wanted.repository.common_dir, wanted.typed.branch)
+        return (work.common_dir, work.branch) == asked
     own = spec.mounts[0].source if spec.mounts else None
-    return spec.agent == agent and own == primary
+    return own == (wanted.mounts[0].source if wanted.mounts else None)
 
 
 def summary(made: CreateRequest) -> str:
@@ -181,6 +223,8 @@ def summary(made: CreateRequest) -> str:
     lines += [("workspace", _describe(mount)) for mount in made.mounts]
     if not made.mounts:
         lines.append(("workspace", "none · no workspace bind mount"))
+    if made.git is not None:
+        lines.append(("branch", f"{made.git.branch} (from {made.git.start[:12]})"))
     lines += [
         ("image", made.template),
         ("cpu", str(made.resources.cpus)),

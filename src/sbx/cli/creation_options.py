@@ -21,6 +21,7 @@ _TEXTS = {
     "memory": "Memory, such as 512m or 8g (default: half of the host's, at most 32g)",
     "cpus": "Processors; 0 for all of the host's (default 0)",
     "timings": "Show where the time of the start went (also: SBX_TIMINGS=1)",
+    "branch": "Work in a hidden worktree on this branch of the repository; auto finds a name",
     "name": "Name of the sandbox (default: <agent>-<workspace folder>)",
 }
 
@@ -35,6 +36,7 @@ class Typed:
     disk: str | None
     template: str | None
     accel: str | None
+    branch: str | None
     env: tuple[str, ...]
     env_files: tuple[str, ...]
     quiet: bool
@@ -68,6 +70,7 @@ def creation_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--disk", metavar="SIZE", help=_TEXTS["disk"]),
         click.option("-m", "--memory", metavar="SIZE", help=_TEXTS["memory"]),
         click.option("--cpus", type=click.IntRange(min=0), metavar="N", help=_TEXTS["cpus"]),
+        click.option("--branch", metavar="NAME|auto", help=_TEXTS["branch"]),
         click.option("--name", metavar="NAME", help=_TEXTS["name"]),
     ):
         gathered = decorate(gathered)

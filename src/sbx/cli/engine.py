@@ -42,6 +42,7 @@ _PHASES = {
     "configure": "setting the identity",
     "plug": "attaching disks",
     "assemble": "assembling the sandbox",
+    "git": "setting up the repository",
 }
 
 
@@ -141,11 +142,32 @@ def stop(app: App, name: str) -> StopResult:
     return bring_down(app.paths, known(name))
 
 
-def remove(app: App, name: str, *, force: bool) -> None:
+def remove(app: App, name: str, *, force: bool, delete_branch: bool = False) -> None:
     """Delete a sandbox."""
     from sbx.lifecycle.remove import remove as delete
 
-    delete(app.paths, known(name), force=force)
+    delete(app.paths, known(name), force=force, delete_branch=delete_branch)
+
+
+def losses(app: App, name: str, *, delete_branch: bool) -> tuple[str, ...]:
+    """What the removal of a sandbox would lose of its commits and changes, in sentences."""
+    from sbx.lifecycle import branch
+
+    found = find(app, name)
+    if found is None or found.spec.git is None:
+        return ()
+    try:
+        branch.sync(app.paths, name)
+    except SbxError as error:
+        return (f"what sandbox {name} has done last is not known: {error.message}",)
+    return branch.losses(app.paths, found.spec, delete_branch=delete_branch)
+
+
+def sync(app: App, name: str) -> None:
+    """Bring over the commits of a sandbox in branch or clone mode, if it runs."""
+    from sbx.lifecycle.branch import sync as bring
+
+    bring(app.paths, known(name))
 
 
 def keep_running(app: App, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sbx
 from sbx.cli.output import Json, timestamp
+from sbx.sandbox.git import GitMode
 from sbx.sandbox.state import State
 from sbx.sandbox.status import SandboxStatus
 from sbx.store import paths as names
@@ -20,7 +21,7 @@ def row(one: SandboxStatus) -> dict[str, Json]:
         "agent": spec.agent,
         "status": "stopped" if one.state is State.FAILED else one.state.value,
         "ports": [],
-        "workspaces": [str(mount) for mount in spec.mounts],
+        "workspaces": [*_clone(one), *(str(mount) for mount in spec.mounts)],
         "created_at": timestamp(spec.created_at),
         "last_used_at": timestamp(record.last_used_at),
         "detached": record.detached,
@@ -29,13 +30,55 @@ def row(one: SandboxStatus) -> dict[str, Json]:
         fields["failure"] = record.failure.message
     if not one.responsive:
         fields["responsive"] = False
+    if spec.git is not None:
+        fields["git"] = git_facts(one)
     return fields
+
+
+def git_facts(one: SandboxStatus) -> dict[str, Json]:
+    """Branch or clone of a sandbox, and how far it is; empty without one."""
+    work, state = one.spec.git, one.record.git
+    if work is None:
+        return {}
+    fields: dict[str, Json] = {
+        "mode": work.mode.value,
+        "repository": str(work.repository),
+        "branch": work.branch,
+        "base": work.base,
+        "start": work.start,
+        "head": state.head if state else None,
+        "commits_ahead": state.ahead if state else 0,
+        "uncommitted_files": state.uncommitted if state else 0,
+        "brought_over_at": timestamp(state.at) if state else None,
+        "problem": state.problem if state else None,
+    }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def branch_cell(one: SandboxStatus) -> str:
+    """Branch, commits ahead and changed files in a few characters: `fix +2 ~1`."""
+    work, state = one.spec.git, one.record.git
+    if work is None:
+        return ""
+    parts = [work.branch or work.start[:12]]
+    if state is not None and state.ahead:
+        parts.append(f"+{state.ahead}")
+    if state is not None and state.uncommitted:
+        parts.append(f"~{state.uncommitted}")
+    return " ".join([*parts, "!"] if state is not None and state.problem else parts)
+
+
+def _clone(one: SandboxStatus) -> list[str]:
+    """The folder of the host that a clone is of: it is no mount."""
+    work = one.spec.git
+    return [str(work.repository)] if work is not None and work.mode is GitMode.CLONE else []
 
 
 def cells(one: SandboxStatus) -> list[str]:
     """A sandbox as a line of the table of `ls`."""
     state = one.state.value if one.responsive else f"{one.state.value} (not answering)"
-    workspace = str(one.spec.mounts[0].source) if one.spec.mounts else "-"
+    own = [*_clone(one), *(str(mount.source) for mount in one.spec.mounts)]
+    workspace = own[0] if own else "-"
     return [one.spec.name, one.spec.agent, state, "", workspace]
 
 
@@ -61,6 +104,7 @@ def document(one: SandboxStatus, where: Paths) -> dict[str, Json]:
             {"source": str(m.source), "target": str(m.target), "read_only": m.read_only}
             for m in spec.mounts
         ],
+        "git": git_facts(one),
         "resources": {
             "cpus": spec.resources.cpus,
             "memory_bytes": spec.resources.memory_bytes,

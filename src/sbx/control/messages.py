@@ -26,6 +26,7 @@ class Verb(StrEnum):
     READY = "ready"  # replies when the bring-up is over, well or not
     SESSION = "session"  # the reply carries a descriptor; the open connection is the lease
     KEEP = "keep"  # change whether it stays running after the last session
+    SYNC = "sync"  # replies when the sandbox's commits are on the host
     STOP = "stop"  # replies when the machine is down, then the supervisor ends
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from sbx.errors import SbxError
 from sbx.image.store import ImageStore
+from sbx.lifecycle import branch
 from sbx.lifecycle.remove import remove
 from sbx.lifecycle.request import CreateRequest
 from sbx.lifecycle.start import Listener, start
@@ -36,8 +37,10 @@ def create(
     make_private(where)
     records.sweep(where)
     prepared = ImageStore(where.cache).prepare(progress, template=request.template)
-    records.create_folder(where, _spec(request, prepared.template))
+    spec = _spec(request, prepared.template)
+    records.create_folder(where, spec)
     try:
+        _make_branch(where, spec)
         return start(where, request.name, progress=progress, listener=listener)
     except SbxError:
         raise
@@ -56,9 +59,28 @@ def _spec(request: CreateRequest, template: Template) -> SandboxSpec:
         user=template.user,
         command=request.command or template.command,
         mounts=request.mounts,
-        workdir=str(request.mounts[0].target) if request.mounts else template.workdir,
+        workdir=_workdir(request, template),
         env={**template.env, **request.env},
         resources=request.resources,
         accel=request.accel,
         created_at=datetime.now(UTC),
+        git=request.git,
+        masks=request.masks,
+        private_paths=request.private_paths,
+        git_unsafe=request.git_unsafe,
     )
+
+
+def _workdir(request: CreateRequest, template: Template) -> str:
+    if request.workdir is not None:
+        return request.workdir
+    return str(request.mounts[0].target) if request.mounts else template.workdir
+
+
+def _make_branch(where: Paths, spec: SandboxSpec) -> None:
+    """Without its branch or clone there is no sandbox to try again with."""
+    try:
+        branch.make(where, spec)
+    except SbxError:
+        records.delete_folder(where, spec.name)
+        raise

@@ -7,6 +7,7 @@ import contextlib
 import shutil
 
 from sbx.errors import ConflictError, NotFoundError, SbxError
+from sbx.lifecycle import branch
 from sbx.lifecycle.status import status
 from sbx.lifecycle.stop import stop
 from sbx.store import paths as names
@@ -15,10 +16,11 @@ from sbx.store.paths import Paths
 from sbx.system.locks import hold_lock
 
 
-def remove(where: Paths, name: str, *, force: bool = False) -> None:
+def remove(where: Paths, name: str, *, force: bool = False, delete_branch: bool = False) -> None:
     """Delete a sandbox, with its disk.
 
-    `force` also removes one with open sessions, and one whose files are damaged.
+    `force` also removes one with open sessions, and one whose files are damaged. The branch of
+    branch mode stays, unless `delete_branch` says otherwise.
 
     Raises:
         NotFoundError: there is no such sandbox.
@@ -44,4 +46,5 @@ def remove(where: Paths, name: str, *, force: bool = False) -> None:
         stack.enter_context(hold_lock(where.sandbox(name) / names.VERB_LOCK))
         stop(where, name)
         shutil.rmtree(where.run_folder(now.spec.id), ignore_errors=True)
+        branch.remove(now.spec, delete_branch=delete_branch)
         records.delete_folder(where, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sbx.sandbox.git import GitWorkspace
 from sbx.sandbox.spec import AccelChoice, Mount, Resources
 
 
@@ -20,3 +21,8 @@ class CreateRequest:
     command: tuple[str, ...] = ()  # empty: the template's
     accel: AccelChoice = AccelChoice.AUTO
     env: dict[str, str] = field(default_factory=dict[str, str])
+    workdir: str | None = None  # None: the primary workspace, else the template's
+    git: GitWorkspace | None = None  # branch or clone mode
+    masks: tuple[str, ...] = ()
+    private_paths: tuple[str, ...] = ()
+    git_unsafe: bool = False

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from sbx.sandbox.git import GitState
 from sbx.sandbox.parts import Accel
 
 
@@ -32,3 +33,4 @@ class SandboxRecord:
     stopped_at: datetime | None = None  # UTC
     detached: bool = False  # keeps running after the last session
     failure: Failure | None = None
+    git: GitState | None = None  # what was last brought over, in branch and clone mode

@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
+from sbx.sandbox.git import GitWorkspace
+
 
 class AccelChoice(StrEnum):
     """What `--accel` takes."""
@@ -61,3 +63,7 @@ class SandboxSpec:
     resources: Resources
     accel: AccelChoice
     created_at: datetime  # UTC
+    git: GitWorkspace | None = None  # branch or clone mode
+    masks: tuple[str, ...] = ()  # patterns, as in .gitignore: what matches is empty inside
+    private_paths: tuple[str, ...] = ()  # below the workspace: folders on the sandbox's own disk
+    git_unsafe: bool = False  # `.git/hooks`, `.git/config` and the like are writable inside

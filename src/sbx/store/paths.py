@@ -25,6 +25,8 @@ EVENTS = "events.jsonl"
 SUPERVISOR_LOG = "supervisor.log"
 CONSOLE_LOG = "console.log"
 SHARE_LOG = "share.log"
+GIT_SEED = "git-seed"
+GIT_REPOSITORY = "repository.git"
 CONTROL_SOCKET = "control.sock"
 SANDBOX_FILES = (
     SPEC,
@@ -36,6 +38,8 @@ SANDBOX_FILES = (
     SUPERVISOR_LOG,
     CONSOLE_LOG,
     SHARE_LOG,
+    GIT_SEED,
+    GIT_REPOSITORY,
 )
 
 SETTINGS = "settings.json"

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 from sbx.agent.control import Assembly, Identity, MountSetup
 from sbx.lifecycle.identity import make_identity
-from sbx.sandbox.spec import SandboxSpec
+from sbx.sandbox.spec import Mount, SandboxSpec
 
 SHARE_TAG = "share"
 DATA_SERIAL = "data"
@@ -25,14 +26,19 @@ def identity(spec: SandboxSpec, session_key: bytes) -> Identity:
 
 
 def assembly(
-    spec: SandboxSpec, *, data_is_new: bool, memory_growth_bytes: int, memory_awaited_bytes: int
+    spec: SandboxSpec,
+    mounts: Sequence[Mount],
+    *,
+    data_is_new: bool,
+    memory_growth_bytes: int,
+    memory_awaited_bytes: int,
 ) -> Assembly:
     """What the sandbox consists of."""
     return Assembly(
         layers=tuple(layer_serial(number) for number in range(len(spec.layers))),
         data=DATA_SERIAL,
         data_is_new=data_is_new,
-        share=SHARE_TAG if spec.mounts else None,
+        share=SHARE_TAG if mounts else None,
         mounts=tuple(
             MountSetup(
                 index=index,
@@ -40,7 +46,7 @@ def assembly(
                 read_only=mount.read_only,
                 is_file=mount.is_file,
             )
-            for index, mount in enumerate(spec.mounts)
+            for index, mount in enumerate(mounts)
         ),
         user=spec.user,
         workdir=spec.workdir,

@@ -10,11 +10,13 @@ from pathlib import Path
 from sbx.errors import PermanentError
 from sbx.image.store import ImageStore
 from sbx.sandbox.parts import Accel, GuestTools, Layer, RuntimeBundle
-from sbx.sandbox.spec import SandboxSpec
+from sbx.sandbox.spec import Mount, SandboxSpec
+from sbx.store import paths as names
 from sbx.store.paths import Paths
 from sbx.system.cgroup import Cgroup, CgroupSupport, make_cgroup
 from sbx.vm.accel import choose_accel
 from sbx.vm.resources import host_limits
+from sbx.workspace.git import seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,13 @@ class Plan:
     folder: Path
     is_first_start: bool  # it was never up, so whatever is on its data disk is nobody's
     cgroups: CgroupSupport
+
+    @property
+    def mounts(self) -> tuple[Mount, ...]:
+        """What the user shares, and what branch and clone mode need beside it."""
+        work = self.spec.git
+        own = seed.mounts(work, self.folder / names.GIT_SEED) if work is not None else ()
+        return self.spec.mounts + own
 
     def cgroup(self) -> AbstractContextManager[Cgroup | None]:
         """The limits of this sandbox on the host; None where the host does not let us set any."""

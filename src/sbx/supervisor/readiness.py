@@ -88,6 +88,12 @@ ASSEMBLE = Requirement(
     deadline_s=90,
     hint="See console.log in the sandbox's folder",
 )
+GIT = Requirement(
+    name="git",
+    description="the sandbox's Git repository",
+    deadline_s=300,
+    hint="See supervisor.log in the sandbox's folder",
+)
 
 # In the order in which they begin. A restored machine has `MEMORY` and `RESTORE` in the place of
 # `MACHINE` and `BOOT`; network, share and memory go side by side, and so do plug and the rest.
@@ -104,4 +110,5 @@ ALL = (
     CONFIGURE,
     PLUG,
     ASSEMBLE,
+    GIT,
 )

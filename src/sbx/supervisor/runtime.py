@@ -25,7 +25,7 @@ from sbx.network.link import Network, open_network
 from sbx.sandbox import addresses
 from sbx.sandbox.parts import Accel
 from sbx.store import paths as names
-from sbx.supervisor import readiness
+from sbx.supervisor import guest_git, readiness
 from sbx.supervisor.alive import together, while_alive
 from sbx.supervisor.events import Events
 from sbx.supervisor.guest_setup import DATA_SERIAL, SHARE_TAG, assembly, identity, layer_serial
@@ -107,7 +107,7 @@ async def bring_up(
             steps.create_task(_plug(plan, parts, machine, share, events))
             steps.create_task(while_alive(machine, _set_up(plan, key, awake, events)))
         await awake.grow()
-        yield Runtime(
+        runtime = Runtime(
             accel=accel,
             machine=machine,
             network=network,
@@ -116,6 +116,10 @@ async def bring_up(
             session_key=key,
             is_restored=awake.is_restored,
         )
+        if spec.git is not None:
+            async with events.phase(readiness.GIT):
+                await while_alive(machine, guest_git.set_up(spec, runtime.open_session))
+        yield runtime
 
 
 async def _network(events: Events, stack: contextlib.AsyncExitStack) -> Network:
@@ -126,11 +130,11 @@ async def _network(events: Events, stack: contextlib.AsyncExitStack) -> Network:
 async def _share(
     plan: Plan, parts: Parts, events: Events, stack: contextlib.AsyncExitStack
 ) -> Share | None:
-    if not plan.spec.mounts:
+    if not plan.mounts:
         return None
     async with events.phase(readiness.SHARE):
         log_path = plan.folder / names.SHARE_LOG
-        share = open_share(parts.runtime, plan.spec.mounts, log_path=log_path)
+        share = open_share(parts.runtime, plan.mounts, log_path=log_path)
         return await stack.enter_async_context(share)
 
 
@@ -178,6 +182,7 @@ async def _set_up(plan: Plan, key: bytes, awake: Awake, events: Events) -> None:
         await awake.agent.assemble(
             assembly(
                 plan.spec,
+                plan.mounts,
                 data_is_new=plan.is_first_start,
                 memory_growth_bytes=awake.growth_bytes,
                 memory_awaited_bytes=awake.first_growth_bytes,

@@ -36,6 +36,7 @@ from sbx.store.paths import Paths
 from sbx.store.settings import load_settings
 from sbx.supervisor.alive import cancel, machine_ended
 from sbx.supervisor.events import Events
+from sbx.supervisor.guest_git import GuestGit, bring_over
 from sbx.supervisor.idle import IdleTimer
 from sbx.supervisor.plan import Plan
 from sbx.supervisor.runtime import Runtime, bring_up
@@ -81,6 +82,7 @@ class Supervisor:
         self._slot: int | None = slot
         self._state = State.STARTING
         self._runtime: Runtime | None = None
+        self._git: GuestGit | None = None
         self._ready_at = 0.0
         self._settled = asyncio.Event()  # the bring-up is over, well or not
         self._stop_asked = asyncio.Event()
@@ -121,11 +123,16 @@ class Supervisor:
     async def _live(self) -> StopStep | None:
         """From the first step of the bring-up until nothing runs any more."""
         try:
-            async with bring_up(self._plan, self._events, self._on_agent_event) as runtime:
+            async with (
+                bring_up(self._plan, self._events, self._on_agent_event) as runtime,
+                bring_over(self._plan, runtime.open_session) as self._git,
+            ):
                 self._set_running(runtime)
                 await self._until_over(runtime)
                 self._state = move(self._state, State.STOPPING)
                 self._events.write("stopping")
+                if self._git is not None:
+                    await self._git.finish()
                 return await stop_machine(
                     runtime.machine, lambda: runtime.agent.shutdown(grace_s=_SHUTDOWN_GRACE_S)
                 )
@@ -136,6 +143,7 @@ class Supervisor:
             self._fail(PermanentError(f"defect: {type(error).__name__}: {error}"))
         finally:
             self._runtime = None
+            self._git = None
             self._idle.cancel()
             self._free_slot()
             self._settled.set()
@@ -217,6 +225,10 @@ class Supervisor:
                 if self._state is State.RUNNING:
                     self._idle.keep(keep=request.keep)
                 await connection.reply(Reply())
+            case Verb.SYNC:
+                if self._git is not None:
+                    await self._git.sync()
+                await connection.reply(Reply())
             case Verb.STOP:
                 self._stoppers.append(connection)
                 self._ask_stop()
@@ -241,6 +253,8 @@ class Supervisor:
             self._idle.lease(-1)
             if self._state is State.RUNNING:
                 self._touch()
+                if self._git is not None:
+                    self._git.session_ended()
 
     async def _status(self, *, details: bool) -> Live:
         runtime = self._runtime

@@ -50,6 +50,8 @@ async def handle(connection: Connection, request: Request) -> None:
             raise ConflictError("no", hint="do that", details="evidence")
         case Verb.READY:
             await asyncio.Event().wait()  # never answers
+        case Verb.SYNC:
+            await connection.reply(Reply())
         case Verb.STOP:
             connection.sock.close()  # dies without an answer
 

@@ -32,7 +32,7 @@ def command(app: App, sandbox: str) -> None:
     if app.format is not Format.TABLE:
         emit(app, views.document(one, app.paths))
         return
-    lines = [*_head(one), *_mounts(one), *_size(one), *_times(one), *_failure(one)]
+    lines = [*_head(one), *_mounts(one), *_git(one), *_size(one), *_times(one), *_failure(one)]
     lines.append(("folder", str(app.paths.sandbox(one.spec.name))))
     width = max(len(key) for key, _value in lines) + 2
     for key, value in lines:
@@ -59,6 +59,22 @@ def _mounts(one: SandboxStatus) -> list[tuple[str, str]]:
     shown = [("workspace", describe_mount(str(m.source), str(m.target), read_only=m.read_only))
              for m in one.spec.mounts]  # fmt: skip
     return [*shown, ("workdir", one.spec.workdir)]
+
+
+def _git(one: SandboxStatus) -> list[tuple[str, str]]:
+    work, state = one.spec.git, one.record.git
+    if work is None:
+        return []
+    lines = [
+        ("repository", str(work.repository)),
+        (work.mode.value, f"{work.branch or 'detached'}, from {work.start[:12]}"),
+    ]
+    if state is not None:
+        ahead = f"{state.ahead} commits ahead, {state.uncommitted} files with uncommitted changes"
+        lines.append(("", ahead))
+        if state.problem is not None:
+            lines.append(("problem", state.problem))
+    return lines
 
 
 def describe_mount(source: str, target: str, *, read_only: bool) -> str:

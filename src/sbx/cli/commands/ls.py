@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from sbx.cli import engine, views
@@ -10,8 +12,10 @@ from sbx.cli.app import App, Format
 from sbx.cli.group import Command
 from sbx.cli.options import format_options, pass_app, quiet_option
 from sbx.cli.output import emit, out, table, talk, warn
+from sbx.sandbox.status import SandboxStatus
 
 _HEADERS = ("SANDBOX", "AGENT", "STATUS", "PORTS", "WORKSPACE")
+_BRANCH = "BRANCH"  # only where there is one; the last column stays the workspace
 _EXAMPLES = """
 sbx ls
 
@@ -39,7 +43,16 @@ def command(app: App, quiet: bool) -> None:
         for one in found:
             out(one.spec.name)
     elif found:
-        out(table(_HEADERS, [views.cells(one) for one in found]))
+        out(_table(found))
     else:
         out("No sandboxes found.")
         talk("To launch one in the current folder, run: sbx run shell .")
+
+
+def _table(found: Sequence[SandboxStatus]) -> str:
+    rows = [views.cells(one) for one in found]
+    if not any(one.spec.git for one in found):
+        return table(_HEADERS, rows)
+    for one, row in zip(found, rows, strict=True):
+        row.insert(-1, views.branch_cell(one))
+    return table((*_HEADERS[:-1], _BRANCH, _HEADERS[-1]), rows)

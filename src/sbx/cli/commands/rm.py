@@ -14,7 +14,7 @@ from sbx.cli.app import App, Format
 from sbx.cli.exit_status import ExitStatus
 from sbx.cli.group import Command
 from sbx.cli.options import format_options, pass_app, sandbox_names
-from sbx.cli.output import Json, emit, out
+from sbx.cli.output import Json, clean, emit, out, warn
 from sbx.cli.prompt import confirm
 from sbx.errors import SbxError
 
@@ -35,24 +35,33 @@ sbx rm --all
 @click.option(
     "-f", "--force", is_flag=True, help="Do not ask, and remove also where sessions are open"
 )
+@click.option("--delete-branch", is_flag=True, help="Delete the branch of branch mode, too")
 @format_options
 @pass_app
 @click.pass_context
 def command(
-    ctx: click.Context, app: App, sandboxes: tuple[str, ...], everything: bool, force: bool
-) -> ExitStatus:
-    """Remove sandboxes with their disks. Workspaces on the host stay."""
+    ctx: click.Context, app: App, *, sandboxes: tuple[str, ...], everything: bool, force: bool,
+    delete_branch: bool,
+) -> ExitStatus:  # fmt: skip
+    """Remove sandboxes with their disks. Workspaces on the host stay.
+
+    In branch mode the worktree goes and the branch stays. What would be lost is said first.
+    """
     if everything == bool(sandboxes):
         raise click.UsageError("name at least one sandbox, or use --all, but not both", ctx)
     engine.begin(app)
     names = _all_names(app) if everything else list(dict.fromkeys(sandboxes))
     present = [name for name in names if _exists(app, name)]
+    for name in present:
+        _warn_of_losses(app, name, delete_branch=delete_branch)
     if present and not force and app.settings.flag("cli.confirmRemove"):
         _confirm(app, present, everything=everything)
     if not names:
         _nothing(app)
     return (
-        each(app, names, lambda name: _remove(app, name, force=force)) if names else ExitStatus.OK
+        each(app, names, lambda name: _remove(app, name, force=force, delete_branch=delete_branch))
+        if names
+        else ExitStatus.OK
     )
 
 
@@ -84,9 +93,17 @@ def _nothing(app: App) -> None:
         emit(app, [])
 
 
-def _remove(app: App, name: str, *, force: bool) -> dict[str, Json]:
+def _warn_of_losses(app: App, name: str, *, delete_branch: bool) -> None:
+    try:
+        for text in engine.losses(app, name, delete_branch=delete_branch):
+            warn(clean(text))
+    except SbxError as error:  # damaged, or its repository is: it can be removed all the same
+        warn(clean(error.message))
+
+
+def _remove(app: App, name: str, *, force: bool, delete_branch: bool) -> dict[str, Json]:
     sandbox_id = _id(app, name)
-    engine.remove(app, name, force=force)
+    engine.remove(app, name, force=force, delete_branch=delete_branch)
     if app.format is Format.TABLE:
         out(f"✓ Removed sandbox {name}")
     return views.action("removed", name, sandbox_id=sandbox_id)

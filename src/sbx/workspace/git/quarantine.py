@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A sandbox's commits on the host: taken over git's own protocol into a repository of ours.
+
+The guest answers as a hostile git server would: its refs are parsed under bounds, its pack goes
+through `index-pack --strict` (every object is checked, links are complete), and only then does a
+ref of ours name it. The repository borrows the user's objects, holds no configuration of anybody
+else, and no guest can write to it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sbx.errors import PermanentError
+from sbx.sandbox.git import GitMode, GitWorkspace
+from sbx.workspace.git.door import Git
+from sbx.workspace.git.seed import WIP_REF
+
+HEADS = "refs/guest/heads/"
+WIP = "refs/guest/wip"
+START = "refs/guest/start"
+PUBLIC = "refs/sandboxes/"
+_MAX_REFS = 2000
+_MAX_LISTING_BYTES = 1 << 20
+_TAKE_TIMEOUT_S = 300.0
+_OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestRefs:
+    """What the guest says that it has: branches and the commit of what is not committed."""
+
+    heads: dict[str, str]  # name without refs/heads/ -> commit id
+    wip: str | None
+
+    def wanted(self) -> dict[str, str]:
+        """The guest's ref -> ours."""
+        found = {f"refs/heads/{name}": HEADS + name for name in self.heads}
+        return {**found, WIP_REF: WIP} if self.wip is not None else found
+
+
+def make_quarantine(path: Path, work: GitWorkspace) -> Git:
+    """Make the repository.
+
+    Raises:
+        CommandError: git could not.
+    """
+    git = Git(git_dir=path)
+    git.run("init", "--quiet", "--bare", "--template=", f"--object-format={work.object_format}",
+            path)  # fmt: skip
+    (path / "objects" / "info").mkdir(exist_ok=True)
+    lines = "\n".join(str(folder) for folder in work.object_dirs) + "\n"
+    (path / "objects" / "info" / "alternates").write_text(lines, errors="surrogateescape")
+    shallow = work.common_dir / "shallow"
+    if shallow.is_file():
+        (path / "shallow").write_bytes(shallow.read_bytes())
+    git.run("update-ref", START, work.start)
+    if work.branch is not None:
+        git.run("update-ref", HEADS + work.branch, work.start)
+    return git
+
+
+def list_guest(git: Git, *, fds: tuple[int, int]) -> GuestRefs:
+    """Ask the git server behind two pipes (to read from, to write to) for its refs.
+
+    Raises:
+        PermanentError: it says something that cannot be.
+        CommandError: it does not answer as a git server.
+    """
+    done = _talking(git).run(
+        "ls-remote", "--quiet", _address(fds), "refs/heads/*", WIP_REF,
+        pass_fds=fds, timeout_s=_TAKE_TIMEOUT_S,
+    )  # fmt: skip
+    if len(done.stdout) > _MAX_LISTING_BYTES:
+        raise PermanentError("the sandbox's repository has too many branches to bring over")
+    heads: dict[str, str] = {}
+    wip: str | None = None
+    for line in os.fsdecode(done.stdout).splitlines():
+        value, _, name = line.partition("\t")
+        if not _OBJECT.fullmatch(value):
+            raise PermanentError("the sandbox's git says something that is not a ref")
+        if name == WIP_REF:
+            wip = value
+        elif name.startswith("refs/heads/"):
+            heads[name.removeprefix("refs/heads/")] = value
+    if len(heads) > _MAX_REFS:
+        raise PermanentError("the sandbox's repository has too many branches to bring over")
+    return GuestRefs(heads=heads, wip=wip)
+
+
+def is_known(git: Git, refs: GuestRefs) -> bool:
+    """Whether all of it was brought over already."""
+    return known(git) == refs
+
+
+def known(git: Git) -> GuestRefs:
+    """What was brought over so far."""
+    listed = git.text("for-each-ref", "--format=%(objectname) %(refname)", "refs/guest")
+    values: dict[str, str] = {}
+    for line in listed.splitlines():
+        value, _, name = line.partition(" ")
+        values[name] = value
+    heads = {
+        name.removeprefix(HEADS): value for name, value in values.items() if name.startswith(HEADS)
+    }
+    return GuestRefs(heads=heads, wip=values.get(WIP))
+
+
+def take(git: Git, refs: GuestRefs, *, fds: tuple[int, int]) -> None:
+    """Bring objects over and let our refs follow.
+
+    Raises:
+        CommandError: an object is not as it must be, links are missing, or a bound was hit.
+    """
+    wanted = refs.wanted()
+    ours = {**{HEADS + name: "" for name in known(git).heads}, WIP: ""}
+    gone = ours.keys() - wanted.values()
+    # First what is gone: `a` may stand in the way of `a/b`.
+    _delete(git, sorted(gone))
+    lines = "".join(f"+{theirs}:{mine}\n" for theirs, mine in wanted.items())
+    _talking(git).run(
+        "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
+        "--stdin", _address(fds),
+        stdin=os.fsencode(lines), pass_fds=fds, timeout_s=_TAKE_TIMEOUT_S,
+    )  # fmt: skip
+
+
+def publish(git: Git, work: GitWorkspace, *, sandbox: str) -> None:
+    """Bring what was checked into the user's repository, under `refs/sandboxes/<sandbox>/`."""
+    target = Git(git_dir=work.common_dir)
+    target.run(
+        "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
+        "--prune", "--update-shallow", git.git_dir,
+        f"+{HEADS}*:{PUBLIC}{sandbox}/*",
+    )  # fmt: skip
+
+
+def unpublish(work: GitWorkspace, *, sandbox: str) -> None:
+    """Remove `refs/sandboxes/<sandbox>/` from the user's repository."""
+    git = Git(git_dir=work.common_dir)
+    names = git.text("for-each-ref", "--format=%(refname)", f"{PUBLIC}{sandbox}/").splitlines()
+    _delete(git, names)
+
+
+def count_unmerged(work: GitWorkspace, *, sandbox: str, kept: str | None) -> int:
+    """Commits of a sandbox that no branch or tag of the user has; `kept` is a branch that stays.
+
+    In branch mode the sandbox's own branch is one of the user's, unless it is to be deleted.
+    """
+    git = Git(git_dir=work.common_dir)
+    own = work.branch if work.mode is GitMode.BRANCH else None
+    mine = [f"--glob={PUBLIC}{sandbox}/*"]
+    excluded: list[str] = []
+    if own is not None and kept is None:
+        excluded = [f"--exclude={own}"]
+        mine += [f"--glob=refs/heads/{own}"]
+    text = git.text("rev-list", "--count", *mine, "--not", *excluded, "--branches", "--tags",
+                    "--remotes")  # fmt: skip
+    return int(text)
+
+
+def count_ahead(git: Git, head: str, *, start: str) -> int:
+    """Commits in `head` that are not in `start`."""
+    return int(git.text("rev-list", "--count", head, f"^{start}"))
+
+
+def _delete(git: Git, names: Sequence[str]) -> None:
+    lines = b"".join(b"delete " + os.fsencode(name) + b"\0\0" for name in names)
+    if lines:
+        git.run("update-ref", "--stdin", "-z", stdin=lines)
+
+
+def _talking(git: Git) -> Git:
+    return Git(git_dir=git.git_dir, transports=("fd",), is_bounded=True)
+
+
+def _address(fds: tuple[int, int]) -> str:
+    return f"fd::{fds[0]},{fds[1]}/sandbox"
