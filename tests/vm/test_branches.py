@@ -13,6 +13,7 @@ from tests.kit.installation import Installation
 from tests.kit.repositories import fingerprint, git, make_repository
 
 NAMES = ("one", "two", "three")
+EVIL = "evil"  # where guest root attacks
 
 
 @pytest.fixture(scope="module", name="top")
@@ -21,12 +22,17 @@ def _top(shared: Installation) -> Path:
     top = make_repository(shared.home / "my project")
     git(top, "config", "user.name", "Zoë")
     git(top, "config", "user.email", "zoe@example.org")
-    for name in NAMES:
-        shared.ok(
-            "create", "--name", name, "-q", "--memory", "512m", "shell", str(top),
-            "--branch", f"fix/{name}",
-        )  # fmt: skip
+    for name in (*NAMES, EVIL):
+        create(shared, top, name)
     return top
+
+
+def create(shared: Installation, top: Path, name: str) -> None:
+    """A sandbox on a branch of its own."""
+    shared.ok(
+        "create", "--name", name, "-q", "--memory", "512m", "shell", str(top),
+        "--branch", f"fix/{name}",
+    )  # fmt: skip
 
 
 def sh(shared: Installation, name: str, script: str, user: str = "agent") -> str:
@@ -39,20 +45,13 @@ def facts(shared: Installation, name: str) -> dict[str, object]:
     return cast("dict[str, object]", shared.inspect(name)["git"])
 
 
-def stop(shared: Installation, name: str) -> None:
-    """A stop brings everything over first."""
-    shared.ok("stop", name)
-
-
 @pytest.mark.timeout(400)
 def test_three_sandboxes_and_the_user_on_one_repository(shared: Installation, top: Path) -> None:
     before = fingerprint(top)
+    history = {name: git(top, "log", "--format=%s", f"fix/{name}") for name in NAMES}
     for name in NAMES:
-        sh(
-            shared, name,
-            "set -e; git status --porcelain; git log --format=%s -1; echo $0 >mine; git add mine; "
-            f"git commit -qm 'by {name}'; echo loose >loose",
-        )  # fmt: skip
+        script = f"set -e; echo x >mine; git add mine; git commit -qm 'by {name}'; echo x >loose"
+        sh(shared, name, script)
     assert fingerprint(top) == before
     (top / "file").write_text("by the user\n")
     git(top, "commit", "--quiet", "-am", "by the user")
@@ -60,20 +59,20 @@ def test_three_sandboxes_and_the_user_on_one_repository(shared: Installation, to
     for name in NAMES:
         sh(shared, name, f"git commit -q --allow-empty -m 'again {name}'")
     for name in NAMES:
-        stop(shared, name)
-    for name in NAMES:
-        subjects = git(top, "log", "--format=%s %an", f"fix/{name}").splitlines()
-        assert subjects == [f"again {name} Zoë", f"by {name} Zoë", "first Ann"]
+        shared.ok("stop", name)  # brings everything over first
+        made = git(top, "log", "--format=%s", f"fix/{name}")
+        assert made == f"again {name}\nby {name}\n{history[name]}"
+        assert git(top, "log", "-1", "--format=%an %ae", f"fix/{name}") == "Zoë zoe@example.org"
         found = facts(shared, name)
-        assert (found["commits_ahead"], found["uncommitted_files"]) == (2, 1)
+        ahead = len(made.splitlines()) - 1
+        assert (found["commits_ahead"], found["uncommitted_files"]) == (ahead, 1)
     assert git(top, "log", "--format=%s").splitlines() == ["by the user", "first"]
     assert fingerprint(top) == after
     assert git(top, "status", "--porcelain") == ""
-    assert git(top, "fsck", "--strict") == ""
+    assert git(top, "fsck", "--strict", "--no-dangling") == ""
     rows = cast("list[dict[str, object]]", json.loads(shared.ok("ls", "--json").out))
-    assert {cast("dict[str, object]", row["git"])["branch"] for row in rows} == {
-        f"fix/{name}" for name in NAMES
-    }
+    branches = {cast("dict[str, object]", row["git"])["branch"] for row in rows}
+    assert branches >= {f"fix/{name}" for name in NAMES}
     assert "fix/two +2 ~1" in shared.ok("ls").text
 
 
@@ -107,34 +106,36 @@ def await_ref(git_dir: Path, name: str, value: str) -> None:
     asyncio.run(wait())
 
 
-ATTACKS = {
-    "gitfile": "rm -f .git; echo 'gitdir: /tmp/evil' >.git; mv .git moved; ln -sfn /tmp/evil .git",
-    "host objects": "cd /run/sandbox/objects/0 && touch x; rm -rf pack info; echo x >info/alternates",
-    "seed": "cd /run/sandbox/git && echo x >wake; rm -f setup; echo x >repository/config",
-    "remount": "mount -o remount,rw,bind /run/sandbox/objects/0; touch /run/sandbox/objects/0/x; "
+ATTACKS = (
+    "rm -f .git; echo 'gitdir: /tmp/evil' >.git; mv .git moved; ln -sfn /tmp/evil .git",
+    "cd /run/sandbox/objects/0 && touch x; rm -rf pack info; echo x >info/alternates",
+    "cd /run/sandbox/git && echo x >wake; rm -f setup; echo x >repository/config",
+    "mount -o remount,rw,bind /run/sandbox/objects/0; touch /run/sandbox/objects/0/x",
     "mount -t virtiofs share /mnt; for i in 1 2; do touch /mnt/$i/x; done; rm -f /mnt/0/.git",
-    "main repository": "ls -la ../../../.git/config ../../../file; echo x >>../../../.git/config",
-}  # fmt: skip
+    "umount .git; umount -l .git; rm -f .git; echo 'gitdir: /tmp/evil' >.git",
+    "cat ../../../.git/config; echo x >>../../../.git/config; echo x >../../../file",
+)
 
 
 @pytest.mark.timeout(300)
 def test_guest_root_against_the_host(shared: Installation, top: Path) -> None:
     kept = fingerprint(top)
-    gitfile = (top / ".sbx" / "two-worktrees" / "fix" / "two" / ".git").read_bytes()
+    gitfile = top / ".sbx" / "evil-worktrees" / "fix" / "evil" / ".git"
+    pointer = gitfile.read_bytes()
     objects = sorted(p.name for p in (top / ".git" / "objects").iterdir())
-    for script in ATTACKS.values():
-        shared.inside("two", "sh", "-c", f"({script}) 2>&1; true", user="root").ok()
-    assert (top / ".sbx" / "two-worktrees" / "fix" / "two" / ".git").read_bytes() == gitfile
+    for script in ATTACKS:
+        shared.inside(EVIL, "sh", "-c", f"({script}) 2>&1; true", user="root").ok()
+    assert gitfile.read_bytes() == pointer
     assert fingerprint(top) == kept
     assert sorted(p.name for p in (top / ".git" / "objects").iterdir()) == objects
-    assert not (top / ".git" / "objects" / "x").exists()
+    shared.ok("stop", EVIL)  # what is mounted over inside is gone with it
 
 
 @pytest.mark.timeout(300)
 def test_programs_named_inside_do_not_run_on_the_host(shared: Installation, top: Path) -> None:
-    mark = top / ".sbx" / "two-worktrees" / "fix" / "two" / "RAN"
+    mark = top / ".sbx" / "evil-worktrees" / "fix" / "evil" / "RAN"
     sh(
-        shared, "two",
+        shared, EVIL,
         f"""set -e
         printf '#!/bin/sh\\necho "$(hostname)" >>"{mark}"\\n' >evil; chmod +x evil
         for key in core.fsmonitor core.hooksPath core.sshCommand filter.evil.clean \
@@ -144,44 +145,53 @@ def test_programs_named_inside_do_not_run_on_the_host(shared: Installation, top:
         for hook in post-checkout reference-transaction post-index-change pre-receive update
         do cp evil hooks/$hook; done
         echo '* filter=evil diff=evil' >.gitattributes
-        git -c core.fsmonitor=false init -q nested && git -C nested config core.fsmonitor "$PWD/evil"
-        git -c core.fsmonitor=false -c filter.evil.clean=cat -c core.hooksPath=/dev/null add -A
-        git -c core.fsmonitor=false -c core.hooksPath=/dev/null commit -qm 'evil inside'
+        quiet="git -c core.fsmonitor=false -c filter.evil.clean=cat -c core.hooksPath=/dev/null"
+        $quiet init -q nested; git -C nested config core.fsmonitor "$PWD/evil"
+        $quiet -C nested -c user.name=n -c user.email=n commit -q --allow-empty -m nested
+        $quiet add -A
+        $quiet commit -qm 'evil inside'
         """,
     )  # fmt: skip
-    stop(shared, "two")
-    assert git(top, "log", "-1", "--format=%s", "fix/two") == "evil inside"
+    shared.ok("stop", EVIL)
+    assert git(top, "log", "-1", "--format=%s", "fix/evil") == "evil inside", facts(shared, EVIL)
     ran = mark.read_text().split() if mark.exists() else []
-    assert set(ran) <= {"two"}, "only in the sandbox itself"
+    assert set(ran) <= {EVIL}, "only in the sandbox itself"
 
 
 @pytest.mark.timeout(300)
 def test_objects_that_are_not_as_they_must_be_stay_out(shared: Installation, top: Path) -> None:
-    before = git(top, "rev-parse", "fix/three")
+    before = git(top, "rev-parse", "fix/evil")
     sh(
-        shared, "three",
+        shared, EVIL,
         """set -e
+        git update-ref refs/kept HEAD
         blob=$(echo x | git hash-object -w --stdin)
-        tree=$(printf '100644 .git\\0' | { cat; printf %s "$blob" | xxd -r -p 2>/dev/null ||
-            python3 -c "import sys,os;os.write(1,bytes.fromhex('$blob'))"; } |
-            git hash-object -w --literally -t tree --stdin)
+        entry="import sys; sys.stdout.buffer.write(b'100644 .git' + bytes(1)"
+        entry="$entry + bytes.fromhex('$blob'))"
+        tree=$(python3 -c "$entry" | git hash-object -w --literally -t tree --stdin)
         commit=$(git commit-tree "$tree" -p HEAD -m bad)
-        git update-ref refs/heads/fix/three "$commit"
+        git update-ref refs/heads/fix/evil "$commit"
         """,
     )  # fmt: skip
-    stop(shared, "three")
-    assert git(top, "rev-parse", "fix/three") == before
-    assert "not brought over" in str(facts(shared, "three")["problem"])
-    assert git(top, "fsck", "--strict") == ""
+    shared.ok("stop", EVIL)
+    assert git(top, "rev-parse", "fix/evil") == before
+    assert "not brought over" in str(facts(shared, EVIL)["problem"])
+    assert git(top, "fsck", "--strict", "--no-dangling") == ""
+    sh(shared, EVIL, "git update-ref refs/heads/fix/evil refs/kept")
 
 
 @pytest.mark.timeout(240)
 def test_removing_says_what_is_lost_and_keeps_the_branch(shared: Installation, top: Path) -> None:
-    done = shared.ok("rm", "-f", "three")
-    assert "uncommitted changes" in done.err.decode()
-    assert not (top / ".sbx" / "three-worktrees").exists()
-    assert git(top, "log", "-1", "--format=%s", "fix/three") == "again three"
-    assert git(top, "for-each-ref", "refs/sandboxes/three") == ""
-    assert len(git(top, "worktree", "list").splitlines()) == 3
-    shared.ok("rm", "-f", "--delete-branch", "two")
-    assert git(top, "branch", "--list", "fix/two") == ""
+    create(shared, top, "gone")
+    sh(shared, "gone", "git commit -q --allow-empty -m kept; echo x >loose")
+    done = shared.ok("rm", "-f", "gone")
+    assert "1 files in sandbox gone have uncommitted changes" in done.err.decode()
+    assert not (top / ".sbx" / "gone-worktrees").exists()
+    assert git(top, "log", "-1", "--format=%s", "fix/gone") == "kept"
+    assert git(top, "for-each-ref", "refs/sandboxes/gone") == ""
+    create(shared, top, "gone")  # on the branch that is there already
+    assert sh(shared, "gone", "git log -1 --format=%s") == "kept\n"
+    done = shared.ok("rm", "-f", "--delete-branch", "gone")
+    assert "1 commits of sandbox gone are on no other branch" in done.err.decode()
+    assert git(top, "branch", "--list", "fix/gone") == ""
+    assert "fix/gone" not in git(top, "worktree", "list")

@@ -89,14 +89,23 @@ class GuestGit:
         self._running: asyncio.Task[None] | None = None
         self._earliest = 0.0
         self._is_full_wanted = False
+        self._is_closed = False
+        self._sessions = 0  # open ones
         self._is_used = True  # since the last full round; a start may find files of a killed one
 
     def wake(self) -> None:
         """A branch may have moved."""
+        self._is_used = True
         self._schedule(full=False)
+
+    def session_began(self) -> None:
+        """From now on files may change."""
+        self._sessions += 1
+        self._is_used = True
 
     def session_ended(self) -> None:
         """Files may have changed."""
+        self._sessions -= 1
         self._is_used = True
         self._schedule(full=True)
 
@@ -111,6 +120,7 @@ class GuestGit:
 
     async def finish(self) -> None:
         """Before the machine goes down: what is not on the host yet, within a bound."""
+        self._stop_rounds()
         if not self._is_used:
             return
         try:
@@ -121,15 +131,19 @@ class GuestGit:
 
     async def close(self) -> None:
         """No more rounds."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_rounds()
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
 
+    def _stop_rounds(self) -> None:
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+
     def _schedule(self, *, full: bool) -> None:
         self._is_full_wanted |= full
-        if self._timer is None:
+        if self._timer is None and not self._is_closed:
             loop = asyncio.get_running_loop()
             at = max(loop.time() + _SETTLE_S, self._earliest)
             self._timer = loop.call_at(at, self._begin)
@@ -156,20 +170,31 @@ class GuestGit:
     async def _bring(self, *, full: bool) -> None:
         async with self._one_at_a_time:
             last = records.read_record(self._plan.where, self._plan.spec.name).git
-            try:
-                uncommitted = last.uncommitted if last is not None else 0
-                if full:
-                    self._is_used = False
+            uncommitted = last.uncommitted if last is not None else 0
+            failed: SbxError | None = None
+            if full:
+                self._is_used = self._sessions > 0
+                try:
                     uncommitted = await self._save_uncommitted()
+                except SbxError as error:  # its commits are there all the same
+                    failed = error
+            try:
                 state = await self._take(last, uncommitted)
             except SbxError as error:
                 self._is_used = True
-                self._note(_with_problem(last, error.message))
+                self._note(_with_problem(last, f"not brought over: {error.message}"))
                 raise
+            if failed is not None:
+                state = _with_problem(state, f"uncommitted changes unknown: {failed.message}")
+                log.warning("%s\n%s", failed.message, failed.details or "")
             self._note(state)
 
     async def _save_uncommitted(self) -> int:
-        """Let the guest make a commit of what has none; how many files it says that is."""
+        """Let the guest make a commit of what has none; how many files it says that is.
+
+        Raises:
+            SbxError: git inside could not.
+        """
         inside, top = seed.git_dir_inside(self._work), self._work.worktree
         argv = ["sh", seed.script("wip"), str(inside), str(top)]
         words = await _must(self._open_session, argv, user=self._plan.spec.user)
@@ -210,7 +235,7 @@ class GuestGit:
 def _with_problem(last: GitState | None, problem: str) -> GitState:
     if last is None:
         last = GitState(at=datetime.now(UTC), head=None, ahead=0, uncommitted=0)
-    return replace(last, problem=f"not brought over: {problem}")
+    return replace(last, problem=problem)
 
 
 def _talk(talk: Callable[[tuple[int, int]], T], fds: tuple[int, int]) -> T:

@@ -244,6 +244,9 @@ class Supervisor:
         if runtime.machine.is_disk_full:
             raise standing_still(self._spec.name, self._plan.folder)
         self._idle.lease(+1)
+        git = self._git
+        if git is not None:
+            git.session_began()
         try:
             sock = await runtime.open_session()
             with sock:
@@ -251,10 +254,10 @@ class Supervisor:
             await connection.closed()
         finally:
             self._idle.lease(-1)
+            if git is not None:
+                git.session_ended()
             if self._state is State.RUNNING:
                 self._touch()
-                if self._git is not None:
-                    self._git.session_ended()
 
     async def _status(self, *, details: bool) -> Live:
         runtime = self._runtime

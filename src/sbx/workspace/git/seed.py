@@ -61,9 +61,11 @@ export GIT_DIR="$1" GIT_WORK_TREE="$2" GIT_INDEX_FILE="$1/sbx-index"
 export GIT_AUTHOR_NAME=sbx GIT_AUTHOR_EMAIL=sbx@localhost
 export GIT_COMMITTER_NAME=sbx GIT_COMMITTER_EMAIL=sbx@localhost
 export GIT_AUTHOR_DATE='@0 +0000' GIT_COMMITTER_DATE='@0 +0000' # the same files, the same commit
-quiet() {{ git -c core.hooksPath=/dev/null -c advice.addEmbeddedRepo=false "$@"; }}
+quiet() {{
+    git -c core.hooksPath=/dev/null -c core.fsmonitor=false -c advice.addEmbeddedRepo=false "$@"
+}}
 cp "$1/index" "$GIT_INDEX_FILE" 2>/dev/null || quiet read-tree HEAD
-quiet add -A . 2>/dev/null
+quiet add -A --ignore-errors . 2>/dev/null || : # an empty repository in it, a closed file
 tree=$(quiet write-tree)
 rm -f "$GIT_INDEX_FILE"
 head=$(quiet rev-parse --verify 'HEAD^{{commit}}')
