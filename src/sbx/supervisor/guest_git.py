@@ -121,11 +121,12 @@ class GuestGit:
     async def finish(self) -> None:
         """Before the machine goes down: what is not on the host yet, within a bound."""
         self._stop_rounds()
-        if not self._is_used:
-            return
         try:
             async with asyncio.timeout(_FINISH_TIMEOUT_S):
-                await self._bring(full=True)
+                async with self._one_at_a_time:
+                    pass  # one may be under way, and fail
+                if self._is_used:
+                    await self._bring(full=True)
         except (SbxError, TimeoutError) as error:
             log.warning("not brought over before the stop: %s", printable(str(error)))
 
