@@ -25,6 +25,7 @@ _PROGRAM = """
 import os, signal, sys
 from sbx.cli import main
 from sbx.cli.terminal import raw_mode
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup(1)
 main._watch_signals()
 woken, wakes = os.pipe()  # signal.pause would sleep through a signal that comes just before it
 os.set_blocking(wakes, False)
