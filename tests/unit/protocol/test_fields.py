@@ -108,6 +108,7 @@ def test_no_parser_fails_in_another_way_on_bytes(payload: bytes) -> None:
             parser(payload)
 
 
+@pytest.mark.timeout(30)  # drawing nested examples takes seconds on a busy machine
 @given(st.dictionaries(KEYS, JSON, max_size=10))
 def test_no_parser_fails_in_another_way_on_messages(body: dict[str, object]) -> None:
     import json
