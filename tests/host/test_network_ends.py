@@ -16,6 +16,7 @@ from sbx.errors import SbxError, TransientError
 from sbx.network.link import Network, open_network
 from sbx.sandbox import addresses
 from sbx.system.process import spawn
+from tests.kit import frames
 from tests.kit.frames import Guest
 
 # The place of a supervisor: opens a network, tells the helper's pid and its namespace, and stays.
@@ -109,7 +110,7 @@ def test_a_helper_that_is_killed_is_noticed_and_the_rules_stay() -> None:
             os.kill(network.helper_pid, signal.SIGKILL)
             assert await network.wait() == -signal.SIGKILL
             # The descriptors keep the namespace, and the namespace keeps its rules.
-            guest.ask_for(addresses.GATEWAY)
+            guest.send_ip(frames.icmp_echo(), frames.ICMP, target=addresses.GATEWAY)
             assert guest.received() == []
             with pytest.raises(TransientError):
                 await use_up_sockets(network)

@@ -13,18 +13,21 @@ import os
 import socket
 import sys
 from collections.abc import AsyncGenerator, Callable
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 from sbx.errors import TransientError
 from sbx.network.link import Network, open_network
+from sbx.proxy.transparent import original_destination
 from sbx.sandbox import addresses
 from sbx.system.process import run, spawn
 from tests.kit import frames, guest_stack
 from tests.kit.frames import Guest
 
 OUTSIDE = "192.0.2.10"  # TEST-NET-1, RFC 5737
+GATEWAY_MAC = addresses.GATEWAY_MAC
 GATEWAY, MGMT_GATEWAY = addresses.GATEWAY, addresses.MANAGEMENT_GATEWAY
 
 
@@ -63,6 +66,16 @@ def tcp_to(target: str, port: int, **more: int) -> Callable[[Guest], None]:
         guest.send_ip(body, frames.TCP, target=target)
 
     return send
+
+
+async def shake_hands(guest: Guest, target: str, port: int) -> None:
+    """Make a TCP connection; the answer must come from where it was wanted."""
+    tcp_to(target, port)(guest)
+    async with asyncio.timeout(10):
+        answer = frames.Segment.parse(await guest.receive())
+    assert (answer.source, answer.source_port) == (target, port)
+    assert answer.flags == frames.SYN | frames.ACK
+    tcp_to(target, port, flags=frames.ACK, sequence=2, ack=answer.sequence + 1)(guest)
 
 
 def tcp_spoofed(guest: Guest) -> None:
@@ -104,14 +117,17 @@ ALWAYS_DROPPED = [
     ("arp", arp_spoofed),
     ("arp", arp_reply),
     ("arp", arp_for_other_link),
-    ("tcp", tcp_to(GATEWAY, 80)),
-    ("tcp", tcp_to(MGMT_GATEWAY, 22)),
     ("tcp", tcp_to("127.0.0.1", 22)),
-    ("tcp", tcp_to(OUTSIDE, 443)),
+    ("tcp", tcp_to("0.0.0.0", 22)),
+    ("tcp", tcp_to("224.0.0.251", 5353)),
+    ("tcp", tcp_to("255.255.255.255", 80)),
     ("tcp", tcp_spoofed),
-    ("udp", udp_to(GATEWAY, 53)),
+    ("udp", udp_to(GATEWAY, 3128)),
+    ("udp", udp_to(GATEWAY, 5353)),
     ("udp", udp_to(MGMT_GATEWAY, 53)),
+    ("udp", udp_to(OUTSIDE, 53)),
     ("udp", udp_to(OUTSIDE, 443)),
+    ("udp", udp_to("224.0.0.251", 5353)),
     ("udp", udp_to("255.255.255.255", 67)),
     ("icmp", ping(GATEWAY)),
     ("icmp", ping(MGMT_GATEWAY)),
@@ -120,6 +136,7 @@ ALWAYS_DROPPED = [
     ("spoofed", other_mac),
     ("other", unknown_kind),
 ]
+ALL_TCP = [tcp_to(GATEWAY, 80), tcp_to(MGMT_GATEWAY, 22), tcp_to(OUTSIDE, 443)]
 
 
 @pytest.mark.parametrize(("kind", "send"), ALWAYS_DROPPED)
@@ -139,31 +156,70 @@ def test_a_frame_is_dropped_and_counted(
     asyncio.run(check())
 
 
-def test_the_sandbox_link_does_not_even_answer_for_the_gateway() -> None:
+@pytest.mark.parametrize("send", [*ALL_TCP, udp_to(GATEWAY, 53)])
+def test_the_management_link_has_no_way_out(send: Callable[[Guest], None]) -> None:
     async def check() -> None:
         async with open_network() as network:
-            guest = sandbox_guest(network)
-            arp_for_gateway(guest)
-            vlan_arp(guest)
+            send(management_guest(network))
             counters = await network.counters()
-            assert counters["sbx0_arp"] + counters["sbx0_other"] == 2
-            assert guest.received() == []
+            assert counters["mgmt0_tcp"] + counters["mgmt0_udp"] == 1
 
     asyncio.run(check())
 
 
-def test_the_management_link_answers_for_its_gateway_and_for_nothing_else() -> None:
+@pytest.mark.parametrize("link", [sandbox_guest, management_guest])
+def test_a_link_answers_for_its_gateway_and_for_nothing_else(
+    link: Callable[[Network], Guest],
+) -> None:
     async def check() -> None:
         async with open_network() as network:
-            guest = management_guest(network)
+            guest = link(network)
             vlan_arp(guest)
             arp_for_other_link(guest)
             arp_for_gateway(guest)
             async with asyncio.timeout(10):
                 answer = await guest.receive()
             assert answer[:6] == frames.mac_bytes(guest.mac)
-            assert answer[6:12] == frames.mac_bytes(addresses.MANAGEMENT_GATEWAY_MAC)
+            own = GATEWAY_MAC if link is sandbox_guest else addresses.MANAGEMENT_GATEWAY_MAC
+            assert answer[6:12] == frames.mac_bytes(own)
             assert guest.received() == []
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    ("target", "port"), [(OUTSIDE, 443), (GATEWAY, 80), (MGMT_GATEWAY, 22), (GATEWAY, 3129)]
+)
+def test_all_other_tcp_ends_at_the_transparent_listener(target: str, port: int) -> None:
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        async with open_network() as network:
+            guest = sandbox_guest(network)
+            await shake_hands(guest, target, port)
+            async with asyncio.timeout(10):
+                taken, _ = await loop.sock_accept(network.listeners.transparent)
+            with taken:
+                assert original_destination(taken) == (IPv4Address(target), port)
+
+    asyncio.run(check())
+
+
+def test_dns_questions_arrive_and_answers_go_back() -> None:
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        async with open_network() as network:
+            guest = sandbox_guest(network)
+            udp_to(GATEWAY, 53)(guest)
+            async with asyncio.timeout(10):
+                data, sender = await loop.sock_recvfrom(network.listeners.dns_udp, 100)
+                assert (data, sender) == (b"x", (addresses.SANDBOX, 40000))
+                await loop.sock_sendto(network.listeners.dns_udp, b"answer", sender)
+                assert (await guest.receive()).endswith(b"answer")
+                # Nobody asked from there: the host speaks to the guest only when it is asked.
+                with pytest.raises(PermissionError):
+                    await loop.sock_sendto(
+                        network.listeners.dns_udp, b"more", (addresses.SANDBOX, 40001)
+                    )
 
     asyncio.run(check())
 
@@ -187,12 +243,15 @@ def test_a_packet_that_claims_to_be_the_agents_answer_is_not_believed() -> None:
 def test_a_service_in_the_namespace_is_not_reachable() -> None:
     async def check() -> None:
         async with open_network() as network:
-            with await in_namespace(network, 8080):
-                tcp_to(GATEWAY, 8080)(sandbox_guest(network))
+            with await in_namespace(network, 8080) as service:
                 tcp_to(MGMT_GATEWAY, 8080)(management_guest(network))
                 counters = await network.counters()
-            assert (counters["sbx0_tcp"], counters["mgmt0_tcp"]) == (1, 1)
-            assert sandbox_guest(network).received() == management_guest(network).received() == []
+                assert counters["mgmt0_tcp"] == 1
+                assert management_guest(network).received() == []
+                await shake_hands(sandbox_guest(network), GATEWAY, 8080)
+                with pytest.raises(BlockingIOError):
+                    service.accept()
+                network.listeners.transparent.accept()[0].close()
 
     asyncio.run(check())
 
@@ -209,7 +268,7 @@ async def in_namespace(network: Network, port: int) -> socket.socket:
 async def guest_with_a_stack(network: Network) -> AsyncGenerator[None]:
     ours, theirs = os.pipe()
     child = await spawn(
-        [sys.executable, guest_stack.__file__, str(network.management_tap)],
+        [sys.executable, guest_stack.__file__, str(network.management_tap), "management"],
         env={"PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/usr/sbin:/bin:/sbin"},
         stdin=ours,
         stdout=asyncio.subprocess.PIPE,

@@ -6,7 +6,8 @@ from __future__ import annotations
 import asyncio
 import os
 import struct
-from socket import inet_aton
+from dataclasses import dataclass
+from socket import inet_aton, inet_ntoa
 
 from sbx.sandbox import addresses
 
@@ -61,13 +62,39 @@ def icmp_echo() -> bytes:
 
 
 def tcp(
-    *, source: str, target: str, source_port: int = 40000, port: int, flags: int = SYN, ack: int = 0
+    *,
+    source: str,
+    target: str,
+    source_port: int = 40000,
+    port: int,
+    flags: int = SYN,
+    sequence: int = 1,
+    ack: int = 0,
 ) -> bytes:
     def head(check: int) -> bytes:
-        return struct.pack("!HHIIBBHHH", source_port, port, 1, ack, 5 << 4, flags, 1024, check, 0)
+        numbers = (source_port, port, sequence, ack & 0xFFFFFFFF)
+        return struct.pack("!HHIIBBHHH", *numbers, 5 << 4, flags, 1024, check, 0)
 
     pseudo = inet_aton(source) + inet_aton(target) + struct.pack("!BBH", 0, TCP, 20)
     return head(checksum(pseudo + head(0)))
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A TCP segment over IPv4 without options."""
+
+    source: str
+    source_port: int
+    flags: int
+    sequence: int
+
+    @classmethod
+    def parse(cls, frame: bytes) -> Segment:
+        """Read it out of a frame."""
+        packet = frame[14:]
+        assert (frame[12:14], packet[0], packet[9]) == (b"\x08\0", 0x45, TCP)
+        port, _, sequence, _, _, flags = struct.unpack_from("!HHIIBB", packet, 20)
+        return cls(inet_ntoa(packet[12:16]), port, flags, sequence)
 
 
 class Guest:

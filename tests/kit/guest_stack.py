@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real network stack in the place of a guest: run by path, `guest_stack.py TAP_FD`.
+"""A real network stack in the place of a guest: run by path, `guest_stack.py TAP_FD LINK`.
 
-In a user and network namespace of its own it makes a TAP with the guest's address, copies frames
-between it and TAP_FD, listens on the agent's port and on one more, and echoes what it reads.
-Writes `ready` when it listens.
+In a user and network namespace of its own it makes a TAP with the guest's address on that link and
+copies frames between it and TAP_FD until standard input ends. On the management link it listens on
+the agent's port and on one more, echoes what it reads, and writes `ready` when it listens. On the
+sandbox link it runs the Python program that is its last argument.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ from sbx.system.process import run
 OTHER_PORT = 7071
 
 
-def main(outer: int) -> None:
+LINKS = {
+    "management": (addresses.MANAGEMENT_MAC, addresses.MANAGEMENT, addresses.MANAGEMENT_GATEWAY),
+    "sandbox": (addresses.SANDBOX_MAC, addresses.SANDBOX, addresses.GATEWAY),
+}
+
+
+def main(outer: int, link: str, *program: str) -> None:
     uid, gid = os.geteuid(), os.getegid()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(0x10000000 | 0x40000000) != 0:  # CLONE_NEWUSER | CLONE_NEWNET
@@ -35,12 +42,19 @@ def main(outer: int) -> None:
     Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
     inner = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(inner, 0x400454CA, struct.pack("16sH22x", b"eth0", 0x0002 | 0x1000 | 0x4000))
-    run(["ip", "link", "set", "eth0", "address", addresses.MANAGEMENT_MAC, "up"])
-    run(["ip", "address", "add", f"{addresses.MANAGEMENT}/24", "dev", "eth0"])
-    listeners = [socket.create_server(("", port)) for port in (addresses.AGENT_PORT, OTHER_PORT)]
-    for listener in listeners:
-        threading.Thread(target=serve, args=(listener,), daemon=True).start()
-    os.write(1, b"ready\n")
+    mac, address, gateway = LINKS[link]
+    run(["ip", "link", "set", "lo", "up"])
+    run(["ip", "link", "set", "eth0", "address", mac, "up"])
+    run(["ip", "address", "add", f"{address}/24", "dev", "eth0"])
+    run(["ip", "route", "add", "default", "via", gateway])
+    if link == "management":
+        for port in (addresses.AGENT_PORT, OTHER_PORT):
+            listener = socket.create_server(("", port))
+            threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        os.write(1, b"ready\n")
+    else:
+        code = compile(program[0], "program", "exec")
+        threading.Thread(target=exec, args=(code, {"__name__": "__main__"}), daemon=True).start()
     copy = {outer: inner, inner: outer}
     while True:
         for ready in select.select([*copy, 0], [], [])[0]:
@@ -65,4 +79,4 @@ def echo(client: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), *sys.argv[2:])

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The network helper: a small child that lives in the user and network namespace of one sandbox.
 
-Run by path as `python -I -S helper.py FD LINK...`, one helper per running sandbox, so it imports as
-little as it can and nothing of sbx: its resident memory counts. LINK is
-`device,gateway,prefix-length,gateway-mac,guest,guest-mac`. It speaks a few words of text over FD, a
-Unix SOCK_SEQPACKET socket:
+Run by path as `python -I -S helper.py FD LINK... -- LISTENER...`, one helper per running sandbox,
+so it imports as little as it can and nothing of sbx: its resident memory counts. LINK is
+`device,gateway,prefix-length,gateway-mac,guest,guest-mac`, LISTENER is `protocol,address,port`. It
+speaks a few words of text over FD, a Unix SOCK_SEQPACKET socket:
 
     helper: `made`            namespaces and TAPs exist, links are down; the parent loads the rules
     parent: `up`
-    helper: `taps` + fds      links are up, all capabilities are gone for good; one TAP per LINK
+    helper: `taps` + fds      links are up, all capabilities are gone for good; one TAP per LINK,
+                              then one listening (udp: bound) socket per LISTENER
     parent: `sockets N`
     helper: `sockets` + fds   N unconnected TCP sockets of this namespace
     helper: `error STEP|ERRNO|TEXT`, and its end
@@ -26,6 +27,7 @@ import struct
 import sys
 
 MAX_SOCKETS = 64
+_BACKLOG = 256  # connections that wait until the supervisor takes them
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000  # sched.h; os.unshare comes with Python 3.12
 _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 24, 38  # linux/prctl.h
@@ -61,7 +63,8 @@ class Link:
 
 def main(argv: list[str]) -> int:
     control = socket.socket(fileno=int(argv[1]))
-    links = [Link(text) for text in argv[2:]]
+    split = argv.index("--")
+    links = [Link(text) for text in argv[2:split]]
     try:
         _die_with_parent()
         _enter_namespaces()
@@ -74,13 +77,16 @@ def main(argv: list[str]) -> int:
         for link in links:
             _bring_up(link, inet)
         inet.close()
+        listeners = [_listen(text) for text in argv[split + 1 :]]
         _drop_privileges()
     except StepError as error:
         control.send(b"error " + str(error).encode())
         return 1
-    _send(control, b"taps", taps)
+    _send(control, b"taps", taps + [sock.fileno() for sock in listeners])
     for tap in taps:  # from here on they live and die with the machine
         os.close(tap)
+    for sock in listeners:  # and these with the supervisor
+        sock.close()
     return _serve(control)
 
 
@@ -160,6 +166,20 @@ def _bring_up(link: Link, inet: socket.socket) -> None:
     guest_mac = bytes.fromhex(link.guest_mac.replace(":", ""))
     entry = _address(socket.inet_aton(link.guest)) + struct.pack("H14s", _ARPHRD_ETHER, guest_mac)
     _ioctl("neighbour", inet, _SIOCSARP, entry + struct.pack("i16x", _ATF_COM | _ATF_PERM) + name)
+
+
+def _listen(text: str) -> socket.socket:
+    """A socket at an address of ours; ports below 1024 take a capability that is soon gone."""
+    protocol, address, port = text.split(",")
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+    sock = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        sock.bind((address, int(port)))
+        if protocol == "tcp":
+            sock.listen(_BACKLOG)
+    except OSError as error:
+        raise StepError("listen", error.errno or 0) from error
+    return sock
 
 
 def _drop_privileges() -> None:

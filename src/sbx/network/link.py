@@ -2,7 +2,8 @@
 """The network of one sandbox: starts the helper, loads the rules, hands out TAPs and sockets.
 
 The order is the promise (docs/network.md): namespace, TAPs, rules, and only then the descriptors
-that a machine could use. Whatever fails on the way leaves no network at all.
+that a machine could use, and those that somebody serves it on. Whatever fails on the way leaves no
+network at all.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
@@ -49,6 +51,20 @@ class _Listing(TypedDict):
     nftables: list[_Item]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listeners:
+    """The sockets on which the guest finds its ways out, non-blocking; closed with the network."""
+
+    dns_udp: socket.socket
+    dns_tcp: socket.socket
+    explicit: socket.socket
+    transparent: socket.socket
+
+    def close(self) -> None:
+        for sock in (self.dns_udp, self.dns_tcp, self.explicit, self.transparent):
+            sock.close()
+
+
 class Network:
     """A sandbox's namespace, TAPs and rules, as long as `open_network` lasts."""
 
@@ -58,6 +74,7 @@ class Network:
         self._asking = asyncio.Lock()
         self._pool: deque[socket.socket] = deque()
         self._taps: list[int] = []
+        self._listeners: Listeners | None = None
 
     @property
     def helper_pid(self) -> int:
@@ -72,6 +89,13 @@ class Network:
     def management_tap(self) -> int:
         """The descriptor of the management link's TAP; ours until `close_taps`."""
         return self._taps[1]
+
+    @property
+    def listeners(self) -> Listeners:
+        """The ways out, to be served."""
+        if self._listeners is None:
+            raise AssertionError("the network is not set up")
+        return self._listeners
 
     def close_taps(self) -> None:
         """Close our copies, once the machine has its own: the links then end with the machine."""
@@ -119,14 +143,16 @@ class Network:
         """Rules first, then links and descriptors."""
         await self._expect(b"made")
         await self._nft(["-f", "-"], render_ruleset(links).encode())
-        self._taps = await self._ask(b"up", b"taps")
-        if len(self._taps) != len(links):
-            raise PermanentError(f"network helper handed over {len(self._taps)} links")
+        fds = await self._ask(b"up", b"taps")
+        self._taps = fds[: len(links)]
+        self._listeners = _listeners(fds[len(links) :])
         self._pool.extend(await self._fresh_sockets())
 
     async def close(self) -> None:
         """End the helper and close what is ours; bounded."""
         self.close_taps()
+        if self._listeners is not None:
+            self._listeners.close()
         while self._pool:
             self._pool.pop().close()
         self._control.close()
@@ -234,6 +260,8 @@ async def open_network() -> AsyncGenerator[Network]:
                     _HELPER,
                     str(theirs.fileno()),
                     *map(describe, _LINKS),
+                    "--",
+                    *(listener for link in _LINKS for listener in describe_listeners(link)),
                 ],
                 env={"LANG": "C.UTF-8"},
                 stderr=asyncio.subprocess.PIPE,
@@ -261,6 +289,22 @@ def describe(link: Link) -> str:
             link.guest_mac,
         )
     )
+
+
+def describe_listeners(link: Link) -> list[str]:
+    """The sockets of a link's ways out, as the helper's command line takes them."""
+    return [f"{one.protocol},{link.gateway},{one.port}" for one in link.listeners]
+
+
+def _listeners(fds: Sequence[int]) -> Listeners:
+    """What the helper made, in the order of `SANDBOX_LINK.listeners`."""
+    socks = [socket.socket(fileno=fd) for fd in fds]
+    if len(socks) != len(SANDBOX_LINK.listeners):
+        for sock in socks:
+            sock.close()
+        raise PermanentError(f"network helper handed over {len(socks)} listeners")
+    dns_udp, dns_tcp, explicit, transparent = socks
+    return Listeners(dns_udp=dns_udp, dns_tcp=dns_tcp, explicit=explicit, transparent=transparent)
 
 
 def helper_error(text: str) -> SbxError:

@@ -4,13 +4,15 @@
 Two floors. The `netdev` table sees every frame that the guest sends, whatever its kind, before
 the host's network stack does; the `inet` table guards the stack itself in all three directions.
 Both drop by default, and each kind of drop has a counter of its own. What is accepted is named by
-`Link`: today only calls from the host to the guest; a way out will be one more field of it.
+`Link`: calls from the host to the guest, and the ways out, which are services of the supervisor on
+the gateway. All other TCP of the guest is redirected to one of them, wherever it was going.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sbx.sandbox import addresses
 
@@ -25,6 +27,16 @@ _KINDS = (
     ("icmp", "ip protocol icmp"),
 )
 _STACK_HOOKS = ("input", "forward", "output")
+# Never a host of a network: this one, loopback, multicast, broadcast (RFC 6890, RFC 1112).
+_NO_HOSTS = "{ 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/4, 255.255.255.255 }"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A port of the gateway that the guest may call."""
+
+    protocol: Literal["tcp", "udp"]
+    port: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +49,14 @@ class Link:
     guest: str
     guest_mac: str
     calls: tuple[int, ...] = ()  # TCP ports of the guest that the host may connect to
+    services: tuple[Service, ...] = ()  # what the guest may call at the gateway
+    redirect: int | None = None  # TCP port of the gateway where all other TCP of the guest ends
+
+    @property
+    def listeners(self) -> tuple[Service, ...]:
+        """Every port of the gateway that somebody has to listen on, in a fixed order."""
+        ends = () if self.redirect is None else (Service(protocol="tcp", port=self.redirect),)
+        return (*self.services, *ends)
 
 
 SANDBOX_LINK = Link(
@@ -45,6 +65,12 @@ SANDBOX_LINK = Link(
     gateway_mac=addresses.GATEWAY_MAC,
     guest=addresses.SANDBOX,
     guest_mac=addresses.SANDBOX_MAC,
+    services=(
+        Service(protocol="udp", port=addresses.DNS_PORT),
+        Service(protocol="tcp", port=addresses.DNS_PORT),
+        Service(protocol="tcp", port=addresses.PROXY_PORT),
+    ),
+    redirect=addresses.TRANSPARENT_PORT,
 )
 MANAGEMENT_LINK = Link(
     device=addresses.MANAGEMENT_TAP,
@@ -68,6 +94,9 @@ def render_ruleset(links: Sequence[Link]) -> str:
     for hook in _STACK_HOOKS:
         accepts = [rule for link in links for rule in _stack_accepts(link, hook)]
         lines += ["", *_stack_chain(hook, accepts)]
+    for link in links:
+        if link.redirect is not None:
+            lines += ["", *_redirect_chain(link, link.redirect)]
     return "\n".join([*lines, "}", ""])
 
 
@@ -80,7 +109,7 @@ def _frame_chain(link: Link) -> Iterator[str]:
     yield f"\tchain {link.device} {{"
     yield f'\t\ttype filter hook ingress device "{link.device}" priority filter; policy drop;'
     yield f'\t\tether saddr != {link.guest_mac} counter name "{link.device}_spoofed" drop'
-    if link.calls:
+    if link.calls or link.listeners:
         # The guest may ask for the gateway's address and nothing else, as itself.
         yield (
             f"\t\tarp operation request arp saddr ether {link.guest_mac} "
@@ -88,6 +117,13 @@ def _frame_chain(link: Link) -> Iterator[str]:
         )
     for port in link.calls:
         yield f"\t\tip saddr {link.guest} ip daddr {link.gateway} tcp sport {port} accept"
+    for service in link.services:
+        yield (
+            f"\t\tip saddr {link.guest} ip daddr {link.gateway} "
+            f"{service.protocol} dport {service.port} accept"
+        )
+    if link.redirect is not None:
+        yield f"\t\tip saddr {link.guest} ip daddr != {_NO_HOSTS} ip protocol tcp accept"
     for kind, match in _KINDS:
         yield f'\t\t{match} counter name "{link.device}_{kind}" drop'
     yield f'\t\tcounter name "{link.device}_other" drop'
@@ -106,6 +142,17 @@ def _stack_accepts(link: Link, hook: str) -> Iterator[str]:
                 f'iifname "{link.device}" ip saddr {link.guest} ip daddr {link.gateway} '
                 f"tcp sport {port} ct state established accept"
             )
+    for service in link.listeners:
+        if hook == "input":
+            yield (
+                f'iifname "{link.device}" ip saddr {link.guest} ip daddr {link.gateway} '
+                f"{service.protocol} dport {service.port} ct state new,established accept"
+            )
+        elif hook == "output":
+            yield (
+                f'oifname "{link.device}" ip saddr {link.gateway} ip daddr {link.guest} '
+                f"{service.protocol} sport {service.port} ct state established accept"
+            )
 
 
 def _stack_chain(hook: str, accepts: Sequence[str]) -> Iterator[str]:
@@ -114,4 +161,18 @@ def _stack_chain(hook: str, accepts: Sequence[str]) -> Iterator[str]:
     for rule in accepts:
         yield f"\t\t{rule}"
     yield f'\t\tcounter name "{hook}" drop'
+    yield "\t}"
+
+
+def _redirect_chain(link: Link, port: int) -> Iterator[str]:
+    """Where TCP of the guest ends; whether it may is decided by the frame chain and by `input`."""
+    yield f"\tchain {link.device}_redirect {{"
+    yield "\t\ttype nat hook prerouting priority dstnat; policy accept;"
+    for service in link.services:
+        if service.protocol == "tcp":
+            yield (
+                f'\t\tiifname "{link.device}" ip daddr {link.gateway} '
+                f"tcp dport {service.port} accept"
+            )
+    yield f'\t\tiifname "{link.device}" meta l4proto tcp redirect to :{port}'
     yield "\t}"

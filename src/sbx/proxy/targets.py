@@ -9,10 +9,10 @@ from sbx.policy.engine import Policy
 from sbx.policy.hosts import LOCALHOST, Address, Endpoint, Host, parse_host, show_host
 from sbx.policy.rules import Decision, DenyKind
 from sbx.proxy.dns.standins import STAND_INS, StandIns
-from sbx.sandbox.addresses import GATEWAY
+from sbx.sandbox.addresses import GATEWAY, GATEWAY_NAME, HOST_NAME
 
 # What the sandbox calls the host; a port of it is `localhost:PORT` in a rule.
-GATEWAY_NAMES = frozenset({"gateway.docker.internal", "host.docker.internal"})
+GATEWAY_NAMES = frozenset({GATEWAY_NAME, HOST_NAME})
 _GATEWAY = IPv4Address(GATEWAY)
 
 

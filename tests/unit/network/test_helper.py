@@ -7,7 +7,7 @@ import ast
 from pathlib import Path
 
 from sbx.network import helper, link
-from sbx.network.ruleset import MANAGEMENT_LINK
+from sbx.network.ruleset import MANAGEMENT_LINK, SANDBOX_LINK
 
 
 def test_it_imports_no_more_than_it_needs() -> None:
@@ -31,3 +31,13 @@ def test_a_link_reads_back_as_it_was_described() -> None:
     )
     assert (described.guest, described.guest_mac) == ("192.168.126.2", "52:54:00:73:62:01")
     assert described.gateway_mac == "52:54:00:73:62:f1"
+
+
+def test_listeners_are_those_of_the_rules_in_their_order() -> None:
+    assert link.describe_listeners(SANDBOX_LINK) == [
+        "udp,192.168.127.1,53",
+        "tcp,192.168.127.1,53",
+        "tcp,192.168.127.1,3128",
+        "tcp,192.168.127.1,3129",
+    ]
+    assert link.describe_listeners(MANAGEMENT_LINK) == []

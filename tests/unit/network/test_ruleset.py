@@ -27,6 +27,7 @@ def test_every_chain_drops_by_default() -> None:
     text = render_ruleset([SANDBOX_LINK, MANAGEMENT_LINK])
     assert text.count("type filter hook") == 5
     assert len(re.findall(r"type filter hook .*; policy drop;", text)) == 5
+    assert text.count("policy accept") == text.count("type nat hook") == 1  # which decides nothing
 
 
 def test_a_link_without_calls_accepts_nothing_at_all() -> None:
@@ -39,16 +40,18 @@ def test_no_links_still_close_the_stack() -> None:
     assert len(re.findall(r"policy drop;", text)) == 3
 
 
-def test_the_sandbox_link_accepts_nothing_yet() -> None:
-    accepts = [
-        line
-        for line in render_ruleset([SANDBOX_LINK, MANAGEMENT_LINK]).splitlines()
-        if "accept" in line
-    ]
-    assert len(accepts) == 4
-    assert not [
-        line for line in accepts if SANDBOX_LINK.device in line or SANDBOX_LINK.guest in line
-    ]
+def test_the_sandbox_link_leads_to_services_of_ours_only() -> None:
+    table = render_ruleset([SANDBOX_LINK, MANAGEMENT_LINK]).split("table inet")[1]
+    accepts = [line for line in table.splitlines() if "accept" in line and "sbx0" in line]
+    ports = {int(port) for line in accepts for port in re.findall(r"[ds]port (\d+)", line)}
+    assert ports == {service.port for service in SANDBOX_LINK.listeners} == {53, 3128, 3129}
+    calls = [line for line in accepts if "oifname" in line]
+    assert calls
+    assert all("ct state established accept" in line for line in calls), "the host calls nobody"
+
+
+def test_a_link_without_redirect_has_no_nat() -> None:
+    assert "nat" not in render_ruleset([PLAIN, MANAGEMENT_LINK])
 
 
 def test_every_counter_is_declared_before_it_is_used() -> None:
