@@ -10,6 +10,7 @@ from __future__ import annotations
 import array
 import asyncio
 import os
+import resource
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
@@ -89,6 +90,13 @@ def close_all(fds: Iterable[int]) -> None:
     """Close bare descriptors."""
     for fd in fds:
         os.close(fd)
+
+
+def allow_descriptors(wanted: int) -> None:
+    """Raise this process's own limit of descriptors towards `wanted`, as far as the system lets."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
 
 
 async def _when_ready(sock: socket.socket, attempt: Callable[[], _T], *, write: bool) -> _T:
