@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sbx.control.messages import Reply, Request, Verb
 from sbx.control.server import Connection, serve_control
+from sbx.errors import PermanentError
 from sbx.sandbox.state import State
 from sbx.sandbox.status import Live
 from sbx.store import paths as names
@@ -47,6 +48,8 @@ async def supervise(where: Paths, name: str, behaviour: str) -> None:
     async def handle(connection: Connection, request: Request) -> None:
         if behaviour == "deaf":
             await asyncio.Event().wait()
+        elif behaviour == "unreadable" and request.verb is Verb.POLICY:
+            raise PermanentError("cannot read the policy")
         elif request.verb is Verb.STOP:
             stop.set()
             await connection.reply(Reply(step="agent"))

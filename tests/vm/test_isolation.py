@@ -16,7 +16,8 @@ from tests.kit.installation import Installation, lines_of
 
 NAME = "iso"
 
-# Tries every way out that there is without tools from elsewhere; prints what answered.
+# Tries every way out that there is without tools from elsewhere; prints what answered, except for
+# the refusals of our own proxy and DNS.
 PROBE = """
 import json, socket, struct, sys
 answers = []
@@ -27,12 +28,21 @@ def attempt(label, act):
     except OSError:
         pass
 def tcp(host, port):
-    socket.create_connection((host, port), 1).close()
+    with socket.create_connection((host, port), 1) as s:
+        s.settimeout(5)
+        s.sendall(f"GET / HTTP/1.1\\r\\nHost: {host}:{port}\\r\\n\\r\\n".encode())
+        found = s.recv(4096)
+        while found and (more := s.recv(4096)):
+            found += more
+    refusals = (b"Blocked by network policy", b"a proxy takes a whole URL")
+    if not found or found.startswith(b"HTTP/1.1 4") and any(r in found for r in refusals):
+        raise OSError("refused")
 def ask_udp(host, port):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1)
     query = b"\\x07example\\x03com\\x00\\x00\\x01\\x00\\x01"
     s.sendto(b"\\x12\\x34\\x01\\x00\\x00\\x01" + bytes(6) + query, (host, port))
-    s.recvfrom(512)
+    if s.recvfrom(512)[0][3] & 15 == 3:
+        raise OSError("there is no such name")
 def ping(host):
     s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP); s.settimeout(1)
     s.sendto(struct.pack("!BBHHH", 8, 0, 0xF7FE, 1, 0), (host, 0))
@@ -58,8 +68,9 @@ def _box(shared: Installation) -> Installation:
 
 
 @contextlib.contextmanager
-def host_service() -> Generator[int]:
-    """A service on every address of the host; yields its port."""
+def host_service() -> Generator[tuple[int, list[str]]]:
+    """A service on every address of the host; yields its port, and who called."""
+    callers: list[str] = []
     with socket.create_server(("0.0.0.0", 0)) as server:
         server.settimeout(0.2)
         over = threading.Event()
@@ -67,12 +78,14 @@ def host_service() -> Generator[int]:
         def serve() -> None:
             while not over.is_set():
                 with contextlib.suppress(TimeoutError):
-                    server.accept()[0].close()
+                    sock, address = server.accept()
+                    callers.append(address[0])
+                    sock.close()
 
         thread = threading.Thread(target=serve)
         thread.start()
         try:
-            yield server.getsockname()[1]
+            yield server.getsockname()[1], callers
         finally:
             over.set()
             thread.join()
@@ -85,16 +98,19 @@ def host_addresses() -> list[str]:
     return found
 
 
-def test_nothing_is_reachable_as_root_inside(box: Installation) -> None:
-    with host_service() as port:
+def test_without_a_policy_nothing_is_reachable_as_root_inside(box: Installation) -> None:
+    with host_service() as (port, callers):
         for address in host_addresses():  # the service does answer on the host
-            socket.create_connection((address, port), 5).close()
+            with socket.create_connection((address, port), 5) as sock:
+                assert sock.recv(1) == b""
+        before = len(callers)
         targets = [
             *(a for a in host_addresses() if a != "127.0.0.1"),
             "192.168.127.1", "192.168.126.1", "192.168.126.2", "203.0.113.9", "169.254.169.254",
         ]  # fmt: skip
         done = box.inside(NAME, "python3", "-c", PROBE, str(port), ",".join(targets), user="root")
-    assert json.loads(done.ok().text) == []
+        assert json.loads(done.ok().text) == []
+        assert len(callers) == before == len(host_addresses())
 
 
 def test_root_inside_cannot_open_a_way_by_changing_its_own_network(box: Installation) -> None:
@@ -102,7 +118,8 @@ def test_root_inside_cannot_open_a_way_by_changing_its_own_network(box: Installa
         "ip addr flush dev eth0; ip addr add 192.168.126.2/24 dev eth0; ip link set eth0 up; "
         "ip route replace default via 192.168.126.1; "
         "python3 -c 'import socket; socket.create_connection((\"192.168.126.1\", 53), 1)'; "
-        "status=$?; ip addr del 192.168.126.2/24 dev eth0; exit $status"
+        "status=$?; ip addr flush dev eth0; ip addr add 192.168.127.2/24 dev eth0; "
+        "ip route add default via 192.168.127.1; exit $status"
     )
     done = box.inside(NAME, "sh", "-c", script, user="root")
     assert done.returncode != 0

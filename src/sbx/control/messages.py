@@ -27,6 +27,7 @@ class Verb(StrEnum):
     SESSION = "session"  # the reply carries a descriptor; the open connection is the lease
     KEEP = "keep"  # change whether it stays running after the last session
     SYNC = "sync"  # replies when the sandbox's commits are on the host
+    POLICY = "policy"  # replies when the stored policy is in force
     STOP = "stop"  # replies when the machine is down, then the supervisor ends
 
 

@@ -8,6 +8,7 @@ line, so that it carries none of its memory and none of its terminal.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import socket
 from pathlib import Path
@@ -32,6 +33,9 @@ def main() -> None:
     from sbx.supervisor.service import supervise  # noqa: PLC0415 - see above
 
     supervise(where, args.name, report=socket.socket(fileno=args.report_fd), slot=args.slot_fd)
+    # A look-up of a name that the host's resolver does not answer holds its thread: do not wait.
+    logging.shutdown()
+    os._exit(0)
 
 
 main()

@@ -8,10 +8,25 @@ from collections.abc import Sequence
 
 from sbx.agent.control import Assembly, Identity, MountSetup
 from sbx.lifecycle.identity import make_identity
+from sbx.sandbox import addresses
 from sbx.sandbox.spec import Mount, SandboxSpec
 
 SHARE_TAG = "share"
 DATA_SERIAL = "data"
+
+
+_PROXY = f"http://{addresses.GATEWAY_NAME}:{addresses.PROXY_PORT}"
+_DIRECT = f"localhost,127.0.0.1,::1,{addresses.GATEWAY_NAME}"
+# Programs differ in the case that they look for. Without these the transparent way serves as well.
+_PROXY_VARIABLES = {
+    "HTTP_PROXY": _PROXY,
+    "HTTPS_PROXY": _PROXY,
+    "http_proxy": _PROXY,
+    "https_proxy": _PROXY,
+    "NO_PROXY": _DIRECT,
+    "no_proxy": _DIRECT,
+    "NODE_USE_ENV_PROXY": "1",  # Node.js 24 looks at them only then
+}
 
 
 def layer_serial(number: int) -> str:
@@ -60,6 +75,7 @@ def _environment(spec: SandboxSpec) -> dict[str, str]:
     """What every command in the sandbox finds."""
     return {
         **spec.env,
+        **_PROXY_VARIABLES,
         "SANDBOX_ID": spec.id,
         "SANDBOX_NAME": spec.name,
         "SANDBOX_VM_ID": spec.id,

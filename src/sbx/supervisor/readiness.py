@@ -34,6 +34,12 @@ NETWORK = Requirement(
     deadline_s=30,
     hint="Run: sbx diagnose",
 )
+WAY_OUT = Requirement(
+    name="way-out",
+    description="the sandbox's DNS and proxy",
+    deadline_s=30,
+    hint="See supervisor.log in the sandbox's folder",
+)
 SHARE = Requirement(
     name="share",
     description="the file server for the workspace",
@@ -101,6 +107,7 @@ ALL = (
     PARTS,
     ACCEL,
     NETWORK,
+    WAY_OUT,
     SHARE,
     DISK,
     MEMORY,

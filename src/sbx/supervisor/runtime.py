@@ -3,7 +3,7 @@
 
 Read this first. Each step is a requirement of `readiness` with a deadline; each thing that is made
 enters the stack, so that a failure, a stop or a cancellation undoes all of it in reverse. The rules
-of the network stand before the machine runs (docs/security.md, I1).
+of the network and the way out stand before the machine runs (docs/security.md, I1).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from sbx.supervisor.events import Events
 from sbx.supervisor.guest_setup import DATA_SERIAL, SHARE_TAG, assembly, identity, layer_serial
 from sbx.supervisor.plan import Parts, Plan, find_accel, find_parts
 from sbx.supervisor.warm_start import Awake, fill_memory, find_warm, wake
+from sbx.supervisor.way_out import OnEvent, WayOut, open_way_out
 from sbx.system.cgroup import Cgroup
 from sbx.system.files import owned_fd
 from sbx.vm.disk import check_space, create_disk, format_disk, open_disk
@@ -48,6 +49,7 @@ class Runtime:
     accel: Accel
     machine: Machine
     network: Network
+    way_out: WayOut
     share: Share | None
     agent: AgentControl
     session_key: bytes
@@ -70,9 +72,14 @@ class Runtime:
 
 @contextlib.asynccontextmanager
 async def bring_up(
-    plan: Plan, events: Events, on_agent_event: Callable[[AgentEvent], None]
+    plan: Plan,
+    events: Events,
+    on_agent_event: Callable[[AgentEvent], None],
+    on_network_event: OnEvent,
 ) -> AsyncGenerator[Runtime]:
     """Bring a sandbox up; at the end of the block everything of it is gone but its disk.
+
+    `on_agent_event` hears what the guest says, `on_network_event` what its way out decides.
 
     Raises:
         SbxError: what failed, in the words of the step.
@@ -86,11 +93,11 @@ async def bring_up(
             check_memory_free(spec.resources, host_capacity())
         warm = stack.enter_context(find_warm(plan, parts, accel))
         async with together() as steps:
-            networking = steps.create_task(_network(events, stack))
+            networking = steps.create_task(_network(plan, events, stack, on_network_event))
             steps.create_task(_disk(plan, parts, events))
             sharing = steps.create_task(_share(plan, parts, events, stack))
             filling = steps.create_task(fill_memory(warm, events))
-        network, share = networking.result(), sharing.result()
+        (network, way_out), share = networking.result(), sharing.result()
         cgroup = stack.enter_context(plan.cgroup())
         awake = await stack.enter_async_context(
             wake(
@@ -111,6 +118,7 @@ async def bring_up(
             accel=accel,
             machine=machine,
             network=network,
+            way_out=way_out,
             share=share,
             agent=agent,
             session_key=key,
@@ -122,9 +130,15 @@ async def bring_up(
         yield runtime
 
 
-async def _network(events: Events, stack: contextlib.AsyncExitStack) -> Network:
+async def _network(
+    plan: Plan, events: Events, stack: contextlib.AsyncExitStack, on_event: OnEvent
+) -> tuple[Network, WayOut]:
+    """The rules, and then what they lead to."""
     async with events.phase(readiness.NETWORK):
-        return await stack.enter_async_context(open_network())
+        network = await stack.enter_async_context(open_network())
+    async with events.phase(readiness.WAY_OUT):
+        way_out = open_way_out(plan.where, plan.spec.name, network.listeners, on_event)
+        return network, await stack.enter_async_context(way_out)
 
 
 async def _share(

@@ -25,6 +25,7 @@ from sbx.control.messages import Reply, Request, Verb
 from sbx.control.server import Connection, serve_control
 from sbx.errors import ConflictError, PermanentError, SbxError, TransientError
 from sbx.lifecycle.warm import make_in_background
+from sbx.proxy.events import Event
 from sbx.sandbox.parts import Accel
 from sbx.sandbox.record import Failure
 from sbx.sandbox.spec import SandboxSpec
@@ -42,6 +43,7 @@ from sbx.supervisor.plan import Plan
 from sbx.supervisor.runtime import Runtime, bring_up
 from sbx.supervisor.space import keep_going, standing_still
 from sbx.system.cgroup import find_support
+from sbx.system.fds import allow_descriptors
 from sbx.system.files import private_folder
 from sbx.system.locks import try_lock
 from sbx.system.logs import log_to_file
@@ -51,6 +53,7 @@ from sbx.vm.stop import StopStep, stop_machine
 log = logging.getLogger(__name__)
 
 _STATS_TIMEOUT_S = 1.0
+_DESCRIPTORS = 4096  # two for each connection of the way out (proxy.limits), and some for ourselves
 _SHUTDOWN_GRACE_S = 10.0
 _SAME_CAUSE_S = 1.0  # within it, the machine's end is why the file server ended
 
@@ -58,6 +61,7 @@ _SAME_CAUSE_S = 1.0  # within it, the machine's end is why the file server ended
 def supervise(where: Paths, name: str, *, report: socket.socket, slot: int) -> None:
     """Run one sandbox from start to stop; returns when nothing of it runs any more."""
     folder = where.sandbox(name)
+    allow_descriptors(_DESCRIPTORS)
     log_to_file(folder / names.SUPERVISOR_LOG)
     events = Events(folder / names.EVENTS, report)
     lock = try_lock(folder / names.SUPERVISOR_LOCK)
@@ -124,7 +128,9 @@ class Supervisor:
         """From the first step of the bring-up until nothing runs any more."""
         try:
             async with (
-                bring_up(self._plan, self._events, self._on_agent_event) as runtime,
+                bring_up(
+                    self._plan, self._events, self._on_agent_event, self._on_network_event
+                ) as runtime,
                 bring_over(self._plan, runtime.open_session) as self._git,
             ):
                 self._set_running(runtime)
@@ -180,12 +186,13 @@ class Supervisor:
         """Wait for a request to stop.
 
         Raises:
-            SbxError: machine, file server or network ended by themselves.
+            SbxError: machine, file server, network or way out ended by themselves.
         """
         waits = {
             asyncio.create_task(self._stop_asked.wait(), name="stop"): "stop",
             asyncio.create_task(runtime.machine.wait(), name="machine"): "machine",
             asyncio.create_task(runtime.network.wait(), name="network"): "network helper",
+            asyncio.create_task(runtime.way_out.wait(), name="way-out-end"): "way out",
         }
         space = asyncio.create_task(
             keep_going(runtime.machine, self._plan.folder, self._events), name="space"
@@ -229,12 +236,21 @@ class Supervisor:
                 if self._git is not None:
                     await self._git.sync()
                 await connection.reply(Reply())
+            case Verb.POLICY:
+                await self._enforce_policy()
+                await connection.reply(Reply())
             case Verb.STOP:
                 self._stoppers.append(connection)
                 self._ask_stop()
                 await asyncio.Event().wait()  # answered by `run`, which then ends this task
             case _:
                 assert_never(request.verb)
+
+    async def _enforce_policy(self) -> None:
+        """A bring-up may have read the policy before it changed, so wait for its end."""
+        await self._settled.wait()
+        if self._runtime is not None:
+            await self._runtime.way_out.refresh_policy()
 
     async def _lend_session(self, connection: Connection) -> None:
         """Hand out a session's socket; the lease lasts as long as the connection."""
@@ -296,6 +312,10 @@ class Supervisor:
                 self._ask_stop()
             case _:
                 assert_never(event)
+
+    def _on_network_event(self, event: Event) -> None:
+        """Something the way out decided; names in it are the guest's."""
+        log.debug("network: %s", event)
 
     def _ask_stop(self) -> None:
         self._stop_asked.set()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from sbx.errors import ConflictError, NotFoundError, PermanentError
+from sbx.lifecycle.enforce import enforce_policy
 from sbx.lifecycle.prune import plan_prune, prune, remove_all
 from sbx.lifecycle.remove import remove
 from sbx.lifecycle.status import damaged, list_all, status
@@ -98,6 +99,22 @@ def test_a_deaf_supervisor_holds_up_nobody_and_is_told(where: Paths, supervise: 
     assert not found["deaf"].responsive
     assert found["fine"].responsive
     assert found["fine"].state is State.RUNNING
+
+
+def test_a_changed_policy_is_awaited_where_something_runs(
+    where: Paths, supervise: Supervise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sbx.lifecycle.enforce._ANSWER_TIMEOUT_S", 0.5)
+    for number, name in enumerate(("deaf", "fine", "stopped", "unreadable")):
+        make(where, name, number)
+    supervise("fine", "good")
+    assert enforce_policy(where) == {}
+    supervise("deaf", "deaf")
+    supervise("unreadable", "unreadable")
+    failed = enforce_policy(where)
+    assert sorted(failed) == ["deaf", "unreadable"]
+    assert "did not answer" in failed["deaf"].message
+    assert failed["unreadable"].message == "cannot read the policy"
 
 
 def test_stop_waits_until_the_supervisor_is_gone(where: Paths, supervise: Supervise) -> None:
