@@ -287,7 +287,10 @@ def closest(word: str, known: Sequence[str]) -> str | None:
 
 
 def _own_aliases(group: click.Group) -> dict[str, str]:
-    return {"list": "ls"} if "ls" in group.commands else {}
+    found = {"list": "ls"} if "ls" in group.commands else {}
+    if "rm" in group.commands:
+        found |= dict.fromkeys(("remove", "delete", "unset"), "rm")
+    return found
 
 
 def _write_head(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:

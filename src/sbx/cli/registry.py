@@ -40,6 +40,12 @@ SECTIONS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
         (
             Verb("diagnose", "diagnose", "Check what this machine needs to run sandboxes"),
             Verb("reset", "reset", "Remove all sandboxes, images, settings and state"),
+            Verb(
+                "secret",
+                "secret",
+                "Manage credentials that sandboxes use and never see",
+                ("secrets",),
+            ),
             Verb("settings", "settings_", "Show and change settings"),
         ),
     ),

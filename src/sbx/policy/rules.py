@@ -76,6 +76,7 @@ class DenyKind(StrEnum):
     RULE = "rule"  # a rule denies it
     ADDRESS = "address"  # an address that no rule names
     AMBIGUOUS = "ambiguous"  # it can be read in more than one way
+    CANARY = "canary"  # the placeholder of a credential on its way to a wrong place
     UNINITIALIZED = "uninitialized"  # no policy has been chosen yet
     UNREADABLE = "unreadable"  # the policy cannot be read
 

@@ -14,6 +14,7 @@ from sbx.proxy.client import Client, Meter
 from sbx.proxy.connections import Connections, PolicySource
 from sbx.proxy.dns.standins import StandIns
 from sbx.proxy.events import Event, Outcome, Via
+from sbx.proxy.intercept.grants import Interception
 from sbx.proxy.limits import Limits
 from sbx.proxy.upstream import Upstream
 from sbx.system.text import printable
@@ -30,6 +31,7 @@ class Context:
     on_event: Callable[[Event], None]
     limits: Limits
     sandbox: str | None = None  # its name, for the command in a refusal
+    interception: Interception | None = None  # None: TLS always passes unread
 
     def refusal(self, decision: Decision, to: Endpoint) -> str:
         """The text of a 403."""
@@ -46,6 +48,7 @@ class Account:
         self.address: Address | None = None
         self.method = ""
         self.path = ""
+        self.credentials: tuple[str, ...] = ()
         self._context = context
         self._via = via
         self._closed = False
@@ -65,6 +68,7 @@ class Account:
             address=self.address,
             method=printable(self.method),
             path=printable(self.path),
+            credentials=self.credentials,
             sent_bytes=self.meter.sent_bytes,
             received_bytes=self.meter.received_bytes,
             duration_s=asyncio.get_running_loop().time() - self.meter.started,

@@ -44,4 +44,5 @@ class Event:
     sent_bytes: int = 0  # by the guest
     received_bytes: int = 0
     duration_s: float = 0.0
+    credentials: tuple[str, ...] = ()  # names of secrets: put in, or on their way astray
     detail: str = ""  # why it failed, for a person

@@ -19,6 +19,7 @@ from sbx.proxy.events import Outcome
 from sbx.proxy.exchange import BadAnswerError, Exchange
 from sbx.proxy.http.forward import own_answer
 from sbx.proxy.http.head import BadRequestError, Form, RequestHead, head_end, parse_head
+from sbx.proxy.intercept.grants import canary
 from sbx.proxy.targets import UnknownTargetError, agreed, target_of
 from sbx.proxy.upstream import BlockedError, Dialled, UnreachableError
 
@@ -101,7 +102,7 @@ async def _serve(
 ) -> bool:
     """Decide a request and carry it out; whether another one may follow."""
     to = account.to = _destination(guest, head, fixed)
-    decision = account.decision = _decide(guest, head, to)
+    decision = account.decision = _decide(guest, head, to, account)
     dialled = ready or await _dial(guest, to)
     account.address = dialled.address
     live = Live(guest.client.sock, dialled.sock, to, dialled.address)
@@ -154,13 +155,18 @@ def _destination(guest: Guest, head: RequestHead, fixed: Endpoint | None) -> End
     return fixed
 
 
-def _decide(guest: Guest, head: RequestHead, to: Endpoint) -> Decision:
+def _decide(guest: Guest, head: RequestHead, to: Endpoint, account: Account) -> Decision:
     policy = guest.context.policy()
     # What an absolute target names was compared with the Host field when it was read.
     if head.authority is None:
         mismatch = agreed(policy, to, head.host, "Host field")
         if mismatch is not None:
             _deny(guest, mismatch, to)
+    interception = guest.context.interception
+    if interception and (stray := interception.strays(to, head.target, head.fields)):
+        account.credentials = (stray.binding.name,)
+        answer = own_answer(403, stray.why + "\n")
+        raise _EndError(answer, Outcome.BLOCKED, decision=canary(stray.why))
     decision = policy.request(to, head.method, head.target)
     if not decision.allowed:
         _deny(guest, decision, to)

@@ -3,14 +3,13 @@
 
 The server is connected to first, because in some protocols it speaks first; nothing is sent to it
 before the guest's first bytes are understood. A server that speaks first is neither TLS nor HTTP,
-so there is no name to compare. Here is also the seam for interception: what is `TLS` and bound to
-a credential will end here instead of being relayed.
+so there is no name to compare. TLS to a host with a bound credential, or with rules about requests,
+ends here (`intercept/`); all other TLS passes unread.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import assert_never
 
 from sbx.policy.hosts import Endpoint
 from sbx.policy.rules import Decision
@@ -19,6 +18,7 @@ from sbx.proxy.connections import Live
 from sbx.proxy.context import Account, Guest
 from sbx.proxy.events import Outcome
 from sbx.proxy.first import FirstBytes, classify
+from sbx.proxy.intercept.serve import intercept
 from sbx.proxy.requests import serve_requests
 from sbx.proxy.targets import agreed
 from sbx.proxy.tls.hello import ACCESS_DENIED_ALERT, MAX_BYTES, BadHelloError, Hello, parse_hello
@@ -47,7 +47,9 @@ async def carry(guest: Guest, to: Endpoint, dialled: Dialled, account: Account) 
             guest.context.connections.remove(live)  # each request is decided by itself
             await serve_requests(guest, to, ready=dialled)
             return
-        await _pass(guest, live, kind, account)
+        if kind is FirstBytes.TLS and await _tls(guest, live, dialled, account):
+            return
+        await _pass(guest, live, account)
         account.close(Outcome.CUT if live.cut else Outcome.PASSED, decision=live.cut)
     except _DeniedError as error:
         account.close(Outcome.BLOCKED, decision=error.decision)
@@ -103,22 +105,26 @@ async def _first_bytes(guest: Guest, dialled: Dialled) -> FirstBytes:
     return FirstBytes.OPAQUE  # it only listens: what it says is nothing
 
 
-async def _pass(guest: Guest, live: Live, kind: FirstBytes, account: Account) -> None:
-    policy = guest.context.policy
-    match kind:
-        case FirstBytes.TLS:
-            hello = await _hello(guest)
-            denied = agreed(policy(), live.to, hello.server_name, "server name in the TLS hello")
-            if denied is not None:
-                raise _DeniedError(denied)
-        case FirstBytes.OPAQUE:
-            pass
-        case FirstBytes.HTTP:
-            raise AssertionError("HTTP is read, not passed on")
-        case _:
-            assert_never(kind)
+async def _tls(guest: Guest, live: Live, dialled: Dialled, account: Account) -> bool:
+    """Compare the names; whether the connection was intercepted, and is over."""
+    context = guest.context
+    hello = await _hello(guest)
+    denied = agreed(context.policy(), live.to, hello.server_name, "server name in the TLS hello")
+    if denied is not None:
+        raise _DeniedError(denied)
+    interception = context.interception
+    if interception is None or not isinstance(live.to.host, str):
+        return False
+    if not (interception.covers(live.to) or live.verdict(context.policy()).inspect):
+        return False
+    context.connections.remove(live)  # each request is decided by itself
+    await intercept(guest, live.to, dialled, interception, account)
+    return True
+
+
+async def _pass(guest: Guest, live: Live, account: Account) -> None:
     live.opaque = True
-    _allowed(live.verdict(policy()))
+    _allowed(live.verdict(guest.context.policy()))
     await relay(guest.client, live.upstream, account.meter)
 
 

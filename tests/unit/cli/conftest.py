@@ -46,6 +46,7 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     runtime.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
     for name in [n for n in os.environ if n.startswith(("SBX_", "DOCKER_SANDBOXES_"))]:
         if name != "SBX_TEST_USER":
             monkeypatch.delenv(name)

@@ -37,7 +37,7 @@ def test_commands_flags_names_and_keys_are_completed(
 ) -> None:
     make_sandbox("shell-app")
     make_sandbox("other")
-    assert ask(sbx, monkeypatch, "se") == ["settings", "setup"]
+    assert ask(sbx, monkeypatch, "se") == ["secret", "settings", "setup"]
     assert ask(sbx, monkeypatch, "rm", "sh") == ["shell-app"]
     assert ask(sbx, monkeypatch, "rm", "--fo") == ["--force", "--format"]
     assert ask(sbx, monkeypatch, "settings", "get", "machine") == ["machine.accel"]

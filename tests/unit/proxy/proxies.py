@@ -15,12 +15,14 @@ from ipaddress import IPv4Address
 from ssl import SSLContext
 
 from sbx.policy.hosts import Address, HostName
+from sbx.policy.rules import Rule
 from sbx.proxy.accept import Acceptor
 from sbx.proxy.connections import Connections
 from sbx.proxy.context import Context
 from sbx.proxy.dns.standins import StandIns
 from sbx.proxy.events import Event
 from sbx.proxy.explicit import ExplicitProxy
+from sbx.proxy.intercept.grants import Interception
 from sbx.proxy.limits import Limits
 from sbx.proxy.transparent import TransparentProxy
 from sbx.proxy.upstream import Upstream
@@ -33,7 +35,12 @@ LOOPBACK = "allow 127.0.0.1"  # names the address at which the servers of the te
 class Proxies:
     """The way out of one sandbox, with a policy that can be changed."""
 
-    def __init__(self, *rules: str, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        *rules: Rule | str,
+        limits: Limits | None = None,
+        interception: Interception | None = None,
+    ) -> None:
         self.policy = policy(*rules)
         self.events: list[Event] = []
         self._noted = asyncio.Event()
@@ -49,6 +56,7 @@ class Proxies:
             on_event=self._note,
             limits=limits,
             sandbox="box",
+            interception=interception,
         )
         self._listeners = [socket.create_server(("127.0.0.1", 0), backlog=2048) for _ in "ab"]
         explicit, transparent = self._listeners
@@ -79,7 +87,7 @@ class Proxies:
         self.asked.append(name)
         return self.hosts.get(name, ["127.0.0.1"])
 
-    def change(self, *rules: str) -> int:
+    def change(self, *rules: Rule | str) -> int:
         """A new policy; how many connections it cut."""
         self.policy = policy(*rules)
         return self.context.connections.recheck()

@@ -14,7 +14,7 @@ from sbx.proxy.http.head import HTTP_PORT, RequestHead, tokens
 
 Fields = list[tuple[bytes, bytes]]
 
-_HOP_BY_HOP = frozenset(
+HOP_BY_HOP = frozenset(
     {
         b"connection",
         b"http2-settings",
@@ -33,7 +33,7 @@ def upstream_request(head: RequestHead, to: Endpoint) -> h11.Request:
     """The request as the server gets it: origin form, the host's canonical name, one connection."""
     host = show_host(to.host) if to.port == HTTP_PORT else str(to)
     fields: Fields = [(b"Host", host.encode())]
-    fields += [f for f in head.fields if f[0] not in _HOP_BY_HOP and f[0] != b"host"]
+    fields += [f for f in head.fields if f[0] not in HOP_BY_HOP and f[0] != b"host"]
     if head.upgrade:
         fields += [(b"Connection", b"Upgrade"), (b"Upgrade", head.upgrade.encode())]
     else:
@@ -47,7 +47,7 @@ def response_fields(
     """The fields of an answer as the guest gets them."""
     found = [(bytes(name).lower(), bytes(value)) for name, value in response.headers]
     nominated = set(tokens(found, b"connection")) - {b"content-length", b"transfer-encoding"}
-    fields = [f for f in found if f[0] not in _HOP_BY_HOP and f[0] not in nominated]
+    fields = [f for f in found if f[0] not in HOP_BY_HOP and f[0] not in nominated]
     if response.status_code == 101 and head.upgrade:
         fields += [(b"Connection", b"Upgrade"), (b"Upgrade", head.upgrade.encode())]
     if head.minor_version == 0:  # it knows no chunks, and the end of the connection ends the body

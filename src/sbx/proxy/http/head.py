@@ -86,9 +86,7 @@ def parse_head(data: bytes) -> tuple[RequestHead, h11.Connection]:
     Raises:
         BadRequestError: it is malformed, or can be read in two ways.
     """
-    method, target, minor, fields = _lines(data)
-    _check_framing(fields, minor)
-    _check_nominated(fields)
+    head = read_head(data)
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD + 16)
     try:
         connection.receive_data(data)
@@ -97,6 +95,18 @@ def parse_head(data: bytes) -> tuple[RequestHead, h11.Connection]:
         raise BadRequestError(str(error)) from error
     if not isinstance(event, h11.Request):
         raise BadRequestError("the head of the request is not whole")
+    return head, connection
+
+
+def read_head(data: bytes) -> RequestHead:
+    """Read a whole head.
+
+    Raises:
+        BadRequestError: it is malformed, or can be read in two ways.
+    """
+    method, target, minor, fields = _lines(data)
+    _check_framing(fields, minor)
+    _check_nominated(fields)
     host, port = _host(fields)
     form, authority, path = _target(method, target)
     if authority is not None and host is not None and _differs(authority, host, port, form):
@@ -114,7 +124,7 @@ def parse_head(data: bytes) -> tuple[RequestHead, h11.Connection]:
     )
     if form is Form.AUTHORITY and _has_body(fields):
         raise BadRequestError("CONNECT has no body")
-    return head, connection
+    return head
 
 
 def values(fields: tuple[tuple[bytes, bytes], ...], name: bytes) -> list[bytes]:

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which requests get which values, and what must never come back."""
+
+from __future__ import annotations
+
+import ssl
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Protocol
+
+from sbx.credential.binding import Binding, due
+from sbx.credential.inject import Fields, Grant, strayed
+from sbx.credential.scrub import Needles, needles
+from sbx.credential.values import Value
+from sbx.errors import SbxError
+from sbx.policy.hosts import Endpoint
+from sbx.policy.rules import Decision, DenyKind
+from sbx.proxy.intercept.leaves import Leaves
+
+_MAX_USED = 64  # values whose echo is looked for; more come only from values that change
+
+
+class Credentials(Protocol):
+    """The credentials of a sandbox, and their values when they are needed."""
+
+    @property
+    def bindings(self) -> Sequence[Binding]:
+        """What is bound now."""
+        ...
+
+    async def value(self, binding: Binding) -> Value:
+        """The value (SbxError if it cannot be had)."""
+        ...
+
+
+class WithheldError(Exception):
+    """A request is not sent: its placeholder is bound for a wrong place, or there is no value."""
+
+    def __init__(self, why: str, binding: Binding, *, is_stray: bool) -> None:
+        super().__init__(why)
+        self.why = why
+        self.binding = binding
+        self.is_stray = is_stray
+
+
+class Interception:
+    """What intercepting takes: credentials, certificates for the guest, trust in servers."""
+
+    def __init__(self, credentials: Credentials, leaves: Leaves, trust: ssl.SSLContext) -> None:
+        self._credentials = credentials
+        self.leaves = leaves
+        self.trust = trust
+        self._used: OrderedDict[tuple[str, Value], Grant] = OrderedDict()
+        self.needles = Needles(())  # what is taken out of every answer: all that was put in
+
+    def covers(self, to: Endpoint) -> bool:
+        """Whether a credential is bound to some request there."""
+        host = to.host
+        return isinstance(host, str) and any(
+            binding.covers_host(host, to.port) for binding in self._credentials.bindings
+        )
+
+    async def grants(
+        self, to: Endpoint, method: str, target: str, fields: Fields
+    ) -> tuple[Grant, ...]:
+        """The values that a request over TLS gets.
+
+        Raises:
+            WithheldError: it must not be sent.
+        """
+        bindings = self._credentials.bindings
+        found = due(bindings, str(to.host), to.port, method, target)
+        stray = strayed(bindings, found, target, fields)
+        if stray is not None:
+            raise WithheldError(_astray(stray, to), stray, is_stray=True)
+        grants: list[Grant] = []
+        for each in found:
+            try:
+                value = await self._credentials.value(each.binding)
+            except SbxError as error:
+                raise WithheldError(error.message, each.binding, is_stray=False) from error
+            grants.append(Grant(due=each, value=value))
+        self._remember(grants)
+        return tuple(grants)
+
+    def strays(self, to: Endpoint, target: str, fields: Fields) -> WithheldError | None:
+        """What a plain request must not hold: no placeholder goes over it."""
+        stray = strayed(self._credentials.bindings, (), target, fields)
+        return None if stray is None else WithheldError(_astray(stray, to), stray, is_stray=True)
+
+    @property
+    def bindings(self) -> Sequence[Binding]:
+        return self._credentials.bindings
+
+    def _remember(self, grants: Sequence[Grant]) -> None:
+        for grant in grants:
+            key = (grant.due.binding.id, grant.value)
+            if key in self._used:
+                self._used.move_to_end(key)
+                continue
+            self._used[key] = grant
+            while len(self._used) > _MAX_USED:
+                self._used.popitem(last=False)
+            self.needles = needles(self._used.values())
+
+
+def canary(why: str) -> Decision:
+    """The denial of a placeholder on its way to a wrong place."""
+    return Decision(allowed=False, kind=DenyKind.CANARY, reason=why)
+
+
+def _astray(binding: Binding, to: Endpoint) -> str:
+    return f"the placeholder of secret {binding.name} was on its way to {to}, where it is not bound"
