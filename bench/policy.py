@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Microseconds for a decision, for 10 to 100 000 rules: `PYTHONPATH=src python bench/policy.py`.
+"""Microseconds for a decision of the policy, for 10 to 100 000 rules.
 
 The rules are a mix: exact names, `*.x`, `**.x`, globs, addresses and ranges, HTTP rules with paths,
 one in ten a deny. The questions are half hits, half misses. Flat is the aim: what a decision costs
@@ -8,15 +8,12 @@ depends on the labels of the name and on the kinds of patterns, not on their num
 
 from __future__ import annotations
 
-import json
 import random
-import resource
-import statistics
-import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import TypedDict
+from collections.abc import Callable, Iterator, Sequence
 
+from bench.frame.rows import Curve, Finding
+from bench.frame.suite import Bench
 from sbx.policy.engine import Policy, compile_policy
 from sbx.policy.hosts import Endpoint, HostName, parse_endpoint
 from sbx.policy.patterns import parse_resource
@@ -25,15 +22,6 @@ from sbx.policy.rules import Effect, Rule, parse_http, parse_protocols
 SIZES = (10, 100, 1_000, 10_000, 100_000)
 ROUNDS = 7
 QUESTIONS = 2_000
-
-
-class Row(TypedDict):
-    """What was measured for one number of rules."""
-
-    rules: int
-    compile_ms: float
-    us: dict[str, dict[str, float]]  # question -> min, median, max
-    peak_rss_mb: float
 
 
 def make_rule(number: int) -> Rule:
@@ -78,17 +66,17 @@ def endpoints(size: int, rng: random.Random) -> list[Endpoint]:
     ]
 
 
-def measure(ask: Callable[[], object]) -> dict[str, float]:
-    """Microseconds for one question: min, median, max over the rounds."""
+def measure(ask: Callable[[], object]) -> tuple[float, ...]:
+    """Microseconds for one question, in each round."""
     found: list[float] = []
     for _ in range(ROUNDS):
         before = time.perf_counter_ns()
         ask()
         found.append((time.perf_counter_ns() - before) / 1_000 / QUESTIONS)
-    return {"min": min(found), "median": statistics.median(found), "max": max(found)}
+    return tuple(found)
 
 
-def questions(policy: Policy, asked: Sequence[Endpoint], size: int) -> dict[str, dict[str, float]]:
+def questions(policy: Policy, asked: Sequence[Endpoint], size: int) -> dict[str, tuple[float, ...]]:
     """Each kind of decision, timed."""
     names = [to.host for to in asked if isinstance(to.host, str)]
     api = [parse_endpoint(f"api{n % 50}.example.com:443") for n in range(QUESTIONS)]
@@ -106,35 +94,27 @@ def questions(policy: Policy, asked: Sequence[Endpoint], size: int) -> dict[str,
     }
 
 
-def main() -> None:
-    """Print a table, or JSON with `--json`."""
-    rows: list[Row] = []
-    for size in SIZES:
+def run(bench: Bench) -> Iterator[Finding]:
+    """Curves `decision` and `compile`."""
+    sizes = SIZES[:4] if bench.quick else SIZES
+    asked: dict[str, list[tuple[float, ...]]] = {}
+    compiled: list[tuple[float, ...]] = []
+    for size in sizes:
         rng = random.Random(size)  # noqa: S311 - the same questions in every run
-        rules = [make_rule(n) for n in range(size)]
+        rules = [make_rule(number) for number in range(size)]
         before = time.perf_counter()
         policy = compile_policy(rules)
-        compile_ms = (time.perf_counter() - before) * 1_000
-        rows.append(
-            Row(
-                rules=size,
-                compile_ms=compile_ms,
-                us=questions(policy, endpoints(size, rng), size),
-                peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            )
-        )
-    if "--json" in sys.argv[1:]:
-        print(json.dumps(rows, indent=1))
-        return
-    print("us per decision: median (min-max) of 7 rounds; compile in ms")
-    for row in rows:
-        timed = row["us"]
-        cells = [f"{k} {t['median']:.1f} ({t['min']:.1f}-{t['max']:.1f})" for k, t in timed.items()]
-        print(
-            f"{row['rules']:>7}  {'  '.join(cells)}  compile {row['compile_ms']:.0f}"
-            f"  peak {row['peak_rss_mb']:.0f} MB"
-        )
-
-
-if __name__ == "__main__":
-    main()
+        compiled.append(((time.perf_counter() - before) * 1_000,))
+        for name, found in questions(policy, endpoints(size, rng), size).items():
+            asked.setdefault(name, []).append(found)
+    x = tuple(map(float, sizes))
+    yield Curve(
+        name="policy/decision", x_name="rules", y_name="microseconds per decision", x=x,
+        series={name: tuple(found) for name, found in asked.items()}, log_x=True,
+        expected="Flat: a decision costs what the labels of the name cost.",
+    )  # fmt: skip
+    yield Curve(
+        name="policy/compile", x_name="rules", y_name="milliseconds", x=x,
+        series={"compile": tuple(compiled)}, log_x=True,
+        expected="Linear (the axis of the rules is logarithmic).",
+    )  # fmt: skip

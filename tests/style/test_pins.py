@@ -10,7 +10,8 @@ import pytest
 
 from tests.style.tree import ROOT
 
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-bench.lock")
+GROUPS = {"requirements-dev.lock": "dev", "requirements-bench.lock": "bench"}
 PACKAGE_LISTS = ("src/sbx/system/packages.txt", "tests/packages.txt")
 PINNED = re.compile(r"^([a-z0-9-]+)==\S+ ; [^\\]+\\\n((?: +--hash=sha256:[0-9a-f]{64}.*\n)+)", re.M)
 
@@ -18,7 +19,7 @@ PINNED = re.compile(r"^([a-z0-9-]+)==\S+ ; [^\\]+\\\n((?: +--hash=sha256:[0-9a-f
 def bounds(lock: str) -> list[str]:
     data = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wanted: list[str] = data["project"]["dependencies"]
-    return wanted if lock == "requirements.lock" else [*wanted, *data["dependency-groups"]["dev"]]
+    return [*wanted, *(data["dependency-groups"][GROUPS[lock]] if lock in GROUPS else ())]
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -37,14 +38,15 @@ def test_locks_hold_nothing_but_pins(lock: str) -> None:
 
 
 def test_bounds_are_lower_bounds() -> None:
-    assert [b for b in bounds("dev") if not re.fullmatch(r"[\w.\[\]-]+>=[\w.]+", b)] == []
+    every = [bound for lock in LOCKS for bound in bounds(lock)]
+    assert [b for b in every if not re.fullmatch(r"[\w.\[\]-]+>=[\w.]+", b)] == []
 
 
-def test_both_locks_agree() -> None:
-    run_time, develop = (
+def test_the_locks_agree() -> None:
+    run_time, *others = (
         set(re.findall(r"^(\S+==\S+)", (ROOT / lock).read_text(), re.M)) for lock in LOCKS
     )
-    assert run_time <= develop
+    assert [run_time - other for other in others] == [set()] * len(others)
 
 
 @pytest.mark.parametrize("name", PACKAGE_LISTS)
