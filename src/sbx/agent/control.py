@@ -13,6 +13,7 @@ import socket
 from collections.abc import AsyncGenerator, Callable
 from typing import TypeVar
 
+from sbx.agent.broken import broken
 from sbx.errors import PermanentError, SbxError, TransientError
 from sbx.protocol.control import (
     AgentEvent,
@@ -58,22 +59,11 @@ __all__ = [
     "SandboxEndedEvent",
     "SessionsEvent",
     "Stats",
-    "broken",
 ]
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-
-def broken(error: ProtocolError) -> PermanentError:
-    """The error for a guest that sent what the protocol does not allow."""
-    return PermanentError(
-        "guest agent broke the protocol",
-        hint="Something in the sandbox has taken the guest agent over, or it is damaged: "
-        "stop the sandbox",
-        details=str(error),
-    )
 
 
 class AgentControl(asyncio.Protocol):

@@ -7,7 +7,7 @@ import asyncio
 import secrets
 import socket
 
-from sbx.agent.control import broken
+from sbx.agent.broken import broken
 from sbx.errors import PermanentError, TransientError
 from sbx.protocol.auth import NONCE_BYTES, ClientHandshake
 from sbx.protocol.frames import HEADER, HELLO_IN, FrameDecoder, FrameType, ProtocolError

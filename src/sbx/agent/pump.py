@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from sbx.agent.control import broken
+from sbx.agent.broken import broken
 from sbx.agent.detach_keys import DetachMatcher
 from sbx.agent.outputs import Output
 from sbx.errors import PermanentError

@@ -10,7 +10,7 @@ import contextlib
 import socket
 from collections.abc import Callable
 
-from sbx.agent.control import broken
+from sbx.agent.broken import broken
 from sbx.agent.pump import Controls, EndKind, ExecEnd, Pump, Resize, Signal, Streams
 from sbx.agent.trees import AnsweredError, TreeReceiver, TreeReport, TreeSender
 from sbx.errors import PermanentError, SbxError, TransientError, UserError

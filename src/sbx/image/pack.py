@@ -6,7 +6,6 @@ File data is stored uncompressed: docs/images.md has the measurements.
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 
 from sbx.image.cache import tree_bytes
@@ -20,7 +19,7 @@ _PACK_SECONDS = 900.0
 _OUTPUT = Path("/run/out")
 _TREE = Path("/mnt")
 _ARCHIVE = Path("/run/archive.tar")
-_NO_UUID = str(uuid.UUID(int=0))  # equal trees then give equal images
+_NO_UUID = "00000000-0000-0000-0000-000000000000"  # equal trees then give equal images
 
 
 def pack_tree(

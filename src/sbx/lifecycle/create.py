@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 
 from sbx.errors import SbxError
 from sbx.image.store import ImageStore
@@ -19,6 +19,8 @@ from sbx.sandbox.status import SandboxStatus
 from sbx.store import records
 from sbx.store.paths import Paths, make_private
 from sbx.system.progress import Progress
+
+_UUID = Path("/proc/sys/kernel/random/uuid")  # a new one each time (random(4)); the module is slow
 
 
 def create(
@@ -51,7 +53,7 @@ def create(
 
 def _spec(request: CreateRequest, template: Template) -> SandboxSpec:
     return SandboxSpec(
-        id=str(uuid.uuid4()),
+        id=_UUID.read_text().strip(),
         name=request.name,
         agent=request.agent,
         template=template.name,
