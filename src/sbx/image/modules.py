@@ -14,8 +14,11 @@ from pathlib import Path, PurePosixPath
 from sbx.errors import PermanentError
 
 # What the guest needs before its agent runs: the disk, its file system, overlay, network, entropy.
-# The memory devices are for machines that grow after their start.
-BOOT_MODULES = ("virtio_blk", "erofs", "overlay", "virtio_net", "virtio_rng", "virtio_mem")
+# The memory devices let a machine grow after its start, and give free pages back to the host.
+BOOT_MODULES = (
+    *("virtio_blk", "erofs", "overlay", "virtio_net", "virtio_rng"),
+    *("virtio_mem", "virtio_balloon"),
+)
 
 _INDEXES = ("modules.builtin", "modules.builtin.modinfo", "modules.order")
 _KEPT = (

@@ -42,6 +42,7 @@ from sbx.supervisor.idle import IdleTimer
 from sbx.supervisor.plan import Plan
 from sbx.supervisor.runtime import Runtime, bring_up
 from sbx.supervisor.space import keep_going, standing_still
+from sbx.supervisor.spare import SpareSession
 from sbx.system.cgroup import find_support
 from sbx.system.fds import allow_descriptors
 from sbx.system.files import private_folder
@@ -87,6 +88,7 @@ class Supervisor:
         self._state = State.STARTING
         self._runtime: Runtime | None = None
         self._git: GuestGit | None = None
+        self._spare: SpareSession | None = None
         self._ready_at = 0.0
         self._settled = asyncio.Event()  # the bring-up is over, well or not
         self._stop_asked = asyncio.Event()
@@ -150,6 +152,8 @@ class Supervisor:
         finally:
             self._runtime = None
             self._git = None
+            if self._spare is not None:
+                await self._spare.close()
             self._idle.cancel()
             self._free_slot()
             self._settled.set()
@@ -159,6 +163,7 @@ class Supervisor:
     def _set_running(self, runtime: Runtime) -> None:
         self._free_slot()
         self._runtime = runtime
+        self._spare = SpareSession(runtime.open_session)
         self._ready_at = time.monotonic()
         self._state = move(self._state, State.RUNNING)
         records.update_record(
@@ -172,6 +177,7 @@ class Supervisor:
         self._events.hang_up()
         self._settled.set()
         self._idle.keep(keep=self._keep)  # starts the grace period
+        self._spare.prepare()
         if not runtime.is_restored:
             asyncio.get_running_loop().run_in_executor(None, self._make_snapshot, runtime.accel)
 
@@ -254,8 +260,8 @@ class Supervisor:
 
     async def _lend_session(self, connection: Connection) -> None:
         """Hand out a session's socket; the lease lasts as long as the connection."""
-        runtime = self._runtime
-        if runtime is None or self._state is not State.RUNNING:
+        runtime, spare = self._runtime, self._spare
+        if runtime is None or spare is None or self._state is not State.RUNNING:
             raise TransientError(f"sandbox `{self._spec.name}` is {self._state}", hint="Try again")
         if runtime.machine.is_disk_full:
             raise standing_still(self._spec.name, self._plan.folder)
@@ -264,7 +270,7 @@ class Supervisor:
         if git is not None:
             git.session_began()
         try:
-            sock = await runtime.open_session()
+            sock = await spare.take()
             with sock:
                 await connection.reply(Reply(), fds=(sock.fileno(),))
             await connection.closed()
@@ -273,6 +279,7 @@ class Supervisor:
             if git is not None:
                 git.session_ended()
             if self._state is State.RUNNING:
+                spare.prepare()
                 self._touch()
 
     async def _status(self, *, details: bool) -> Live:

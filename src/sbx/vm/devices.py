@@ -134,6 +134,17 @@ class MemoryGrowth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FreePageReporting:
+    """A balloon that is never inflated: through it the guest's kernel tells which pages are free.
+
+    QEMU punches them out of the memory file, so what a program used and freed is the host's again.
+    """
+
+    def options(self) -> tuple[Option, ...]:
+        return (("-device", "virtio-balloon-pci-non-transitional,free-page-reporting=on"),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
     """Do not boot: wait for a frozen machine's state."""
 

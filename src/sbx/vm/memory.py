@@ -57,13 +57,15 @@ def fill(memory_fd: int, file_fd: int, size_bytes: int) -> int:
     copied = 0
     if os.fstat(file_fd).st_size != size_bytes:
         raise EOFError("frozen memory has another size")
-    with mmap.mmap(memory_fd, size_bytes) as target, memoryview(target) as view:
-        for start, end in data_ranges(file_fd, size_bytes):
-            for offset in range(start, end, _CHUNK_BYTES):
-                with view[offset : min(end, offset + _CHUNK_BYTES)] as part:
-                    if os.preadv(file_fd, [part], offset) != len(part):
-                        raise EOFError("frozen memory is cut off")
-                    copied += len(part)
+    for start, end in data_ranges(file_fd, size_bytes):
+        # Half the time of reading into a map, which takes a fault per page.
+        place = os.lseek(memory_fd, start, os.SEEK_SET)
+        while place < end:
+            sent = os.sendfile(memory_fd, file_fd, place, end - place)
+            if not sent:
+                raise EOFError("frozen memory is cut off")
+            place += sent
+        copied += end - start
     return copied
 
 

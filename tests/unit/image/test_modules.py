@@ -24,6 +24,7 @@ kernel/drivers/net/net_failover.ko: kernel/net/core/failover.ko
 kernel/net/core/failover.ko:
 kernel/drivers/char/hw_random/virtio-rng.ko:
 kernel/drivers/virtio/virtio_mem.ko:
+kernel/drivers/virtio/virtio_balloon.ko:
 """
 
 

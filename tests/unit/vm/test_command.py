@@ -59,6 +59,7 @@ EMULATED = """\
 -device virtio-net-pci-non-transitional,netdev=net1,mac=52:54:00:73:62:02,romfile=
 -object rng-builtin,id=random
 -device virtio-rng-pci-non-transitional,rng=random
+-device virtio-balloon-pci-non-transitional,free-page-reporting=on
 """
 
 
