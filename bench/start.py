@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,13 +19,26 @@ from bench.frame.recipe import start_seconds
 from bench.frame.rows import Curve, Finding, Row, in_turns
 from bench.frame.suite import Bench, create
 from sbx.lifecycle.warm import prepare
+from sbx.sandbox.parts import Accel
 from sbx.sandbox.units import MIB
 from sbx.system.cpio import CpioEntry, write_cpio
+from sbx.system.files import owned_fd
 from sbx.system.jail import Jail
 from sbx.system.progress import Silent
-from sbx.vm.command import KERNEL_ARGUMENTS, kernel_in_jail, render
-from sbx.vm.devices import Board, DirectBoot, Hardening, Memory, TcgProcessor
+from sbx.vm.command import KERNEL_ARGUMENTS, KVM_SET, kernel_in_jail, render
+from sbx.vm.devices import (
+    Board,
+    Device,
+    DirectBoot,
+    Hardening,
+    KvmProcessor,
+    Memory,
+    PassedFile,
+    TcgProcessor,
+)
+from sbx.vm.endpoints import open_kvm
 from sbx.vm.probe import StandardConsole
+from sbx.vm.resources import host_capacity
 from sbx.vm.snapshots import Snapshots
 from tests.kit.installation import Installation
 
@@ -111,7 +125,8 @@ def raw_boot(bench: Bench) -> float:
     runtime, _, _ = bench.parts()
     busybox = (runtime.root / "usr/bin/busybox").read_bytes()
     fd = os.memfd_create("initramfs", 0)
-    with os.fdopen(fd, "wb") as out:
+    passed = [fd]
+    with os.fdopen(fd, "wb") as out, ExitStack() as kept:
         write_cpio(
             out,
             [
@@ -122,17 +137,26 @@ def raw_boot(bench: Bench) -> float:
             ],
         )
         out.flush()
-        devices = (
+        cpus = host_capacity().cpus
+        processor: tuple[Device, ...] = (TcgProcessor(cpus=cpus),)
+        if bench.accel() is Accel.KVM:
+            kvm = kept.enter_context(owned_fd(open_kvm()))
+            passed.append(kvm)
+            processor = (
+                PassedFile(fd=kvm, set_id=KVM_SET),
+                KvmProcessor(cpus=cpus, kvm_fd_set=KVM_SET),
+            )
+        devices: tuple[Device, ...] = (
             Hardening(),
             Board(),
-            TcgProcessor(cpus=os.cpu_count() or 1),
+            *processor,
             Memory(size_bytes=512 * MIB),
             DirectBoot(kernel=kernel_in_jail(runtime), initramfs_fd=fd, arguments=KERNEL_ARGUMENTS),
             StandardConsole(),
         )
         command = Jail(root=runtime.root).command(render(devices))
         began = time.perf_counter()
-        subprocess.run(command, pass_fds=(fd,), check=True, capture_output=True, timeout=120)
+        subprocess.run(command, pass_fds=passed, check=True, capture_output=True, timeout=120)
         return time.perf_counter() - began
 
 

@@ -21,13 +21,13 @@ from sbx.lifecycle.identity import nobody
 from sbx.lifecycle.warm import shape_of
 from sbx.network.link import Network, open_network
 from sbx.sandbox import addresses
-from sbx.sandbox.parts import Accel
 from sbx.sandbox.spec import Mount, Resources
 from sbx.sandbox.units import GIB, MIB
 from sbx.system.files import owned_fd
 from sbx.vm.disk import create_disk, format_disk, open_disk
 from sbx.vm.machine import MachineConfig, start_machine
 from sbx.vm.memory import fill, open_memory
+from sbx.vm.resources import host_capacity
 from sbx.vm.snapshots import Snapshots
 from sbx.workspace.share import open_share
 
@@ -61,7 +61,8 @@ async def started(bench: Bench, folder: Path) -> AsyncIterator[Up]:
     disk = folder / "recipe.img"
     create_disk(disk, 32 * GIB)
     format_disk(disk, runtime)
-    shape = shape_of(runtime, tools, cpus=os.cpu_count() or 1, accel=Accel.TCG)
+    accel = bench.accel()
+    shape = shape_of(runtime, tools, cpus=host_capacity().cpus, accel=accel)
     mounts = (Mount(source=folder, target=folder, read_only=False, is_file=False),)
     try:
         async with AsyncExitStack() as stack:
@@ -77,7 +78,7 @@ async def started(bench: Bench, folder: Path) -> AsyncIterator[Up]:
             config = MachineConfig(
                 runtime=runtime,
                 tools=tools,
-                accel=Accel.TCG,
+                accel=accel,
                 memory=memory,
                 restored=True,
                 resources=Resources(cpus=shape.cpus, memory_bytes=GIB, disk_bytes=32 * GIB),

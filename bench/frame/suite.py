@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sbx.image.store import ImageStore
-from sbx.sandbox.parts import GuestTools, RuntimeBundle, Template
+from sbx.sandbox.parts import Accel, GuestTools, RuntimeBundle, Template
+from sbx.sandbox.spec import AccelChoice
+from sbx.vm.accel import choose_accel
 from tests.kit.installation import Installation
 
 
@@ -49,6 +51,10 @@ class Bench:
         if runtime is None or tools is None or template is None:
             raise SystemExit("run first: bin/sbx setup")
         return runtime, tools, template
+
+    def accel(self) -> Accel:
+        """What machines run on here, as `sbx setup` found."""
+        return choose_accel(AccelChoice.AUTO, self.parts()[0], self.cache).accel
 
     @contextmanager
     def installation(self) -> Iterator[Installation]:
