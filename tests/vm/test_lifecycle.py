@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from tests.kit.installation import Installation
 
 
@@ -45,6 +47,20 @@ def test_what_was_written_last_survives_a_stop(sbx: Installation) -> None:
     ).ok()
     sbx.ok("stop", "flush")
     sbx.inside("flush", "sha256sum", "-c", "/home/agent/sum").ok()
+
+
+def test_the_guests_clock_follows_a_jump_of_the_hosts(sbx: Installation) -> None:
+    sbx.ok("create", "--name", "late", "-q", "--memory", "1g", "shell")
+    sbx.inside("late", "date", "-s", "2001-01-01", user="root").ok()
+    try:
+        time.clock_settime(
+            time.CLOCK_REALTIME, time.time()
+        )  # to what it is: told as a jump all the same
+    except PermissionError:
+        pytest.skip("needs the right to set the clock")
+    script = "while [ $(date +%Y) = 2001 ]; do sleep 0.1; done; date +%s"
+    seen = int(sbx.inside("late", "sh", "-c", script).ok().text)
+    assert abs(seen - time.time()) < 60
 
 
 def test_run_rm_removes_it_and_passes_the_status(sbx: Installation, project: Path) -> None:

@@ -36,6 +36,7 @@ from sbx.store import records
 from sbx.store.paths import Paths
 from sbx.store.settings import load_settings
 from sbx.supervisor.alive import cancel, machine_ended
+from sbx.supervisor.clock import follow_clock
 from sbx.supervisor.events import Events
 from sbx.supervisor.guest_git import GuestGit, bring_over
 from sbx.supervisor.idle import IdleTimer
@@ -200,8 +201,10 @@ class Supervisor:
             asyncio.create_task(runtime.network.wait(), name="network"): "network helper",
             asyncio.create_task(runtime.way_out.wait(), name="way-out-end"): "way out",
         }
-        space = asyncio.create_task(
-            keep_going(runtime.machine, self._plan.folder, self._events), name="space"
+        going = keep_going(runtime.machine, runtime.agent, self._plan.folder, self._events)
+        beside = (
+            asyncio.create_task(going, name="space"),
+            asyncio.create_task(follow_clock(runtime.agent, self._events), name="clock"),
         )
         if runtime.share is not None:
             waits[asyncio.create_task(runtime.share.wait(), name="share")] = "file server"
@@ -210,7 +213,7 @@ class Supervisor:
             if {waits[task] for task in done} == {"file server"}:  # it ends with its machine, too
                 done, _ = await asyncio.wait(waits, timeout=_SAME_CAUSE_S)
         finally:
-            await cancel(*waits, space)
+            await cancel(*waits, *beside)
         over = {waits[task] for task in done}
         if "stop" in over:
             return

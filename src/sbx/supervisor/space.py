@@ -11,7 +11,9 @@ import asyncio
 import logging
 from pathlib import Path
 
+from sbx.agent.control import AgentControl
 from sbx.errors import HostError
+from sbx.supervisor.clock import set_clock
 from sbx.supervisor.events import Events
 from sbx.vm.disk import check_space
 from sbx.vm.machine import Machine
@@ -21,7 +23,7 @@ log = logging.getLogger(__name__)
 _LOOK_AGAIN_S = 2.0
 
 
-async def keep_going(machine: Machine, folder: Path, events: Events) -> None:
+async def keep_going(machine: Machine, agent: AgentControl, folder: Path, events: Events) -> None:
     """Let the machine go on after each time that it ran out of space; ends only by an error."""
     while True:
         await machine.disk_full.wait()
@@ -31,6 +33,7 @@ async def keep_going(machine: Machine, folder: Path, events: Events) -> None:
         machine.disk_full.clear()
         await machine.resume()
         events.write("disk-space")
+        await set_clock(agent)  # it stood still, too
 
 
 def standing_still(name: str, folder: Path) -> HostError:
