@@ -35,4 +35,4 @@ async def set_clock(agent: AgentControl) -> None:
         async with asyncio.timeout(_ANSWER_TIMEOUT_S):
             await agent.set_time(time.time_ns())
     except (SbxError, TimeoutError) as error:
-        log.warning("the guest's clock was not set: %s", error or "no answer")
+        log.warning("the guest's clock was not set: %s", str(error) or "no answer")
