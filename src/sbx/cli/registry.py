@@ -51,7 +51,10 @@ SECTIONS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
     ),
     (
         "Experimental Commands",
-        (Verb("setup", "setup", "Prepare this machine and show what was found"),),
+        (
+            Verb("kit", "kit_", "Check, show, make and publish kits"),
+            Verb("setup", "setup", "Prepare this machine and show what was found"),
+        ),
     ),
     (
         "Other Commands",

@@ -22,7 +22,7 @@ from sbx.store.paths import SETTINGS, Paths, make_private
 from sbx.system.files import read_bounded, write_atomic
 from sbx.system.locks import hold_lock
 
-Value = bool | int | str
+Value = bool | int | str | tuple[str, ...]
 
 _T = TypeVar("_T", bound=Value)
 _VERSION = 1
@@ -37,6 +37,7 @@ class Type(StrEnum):
     INT = "int"
     STRING = "string"
     SIZE = "size"  # "20g"; empty: not set
+    JSON = "json"  # a list of text; typed as JSON, or with commas between
 
 
 class Source(StrEnum):
@@ -74,6 +75,20 @@ CATALOGUE: tuple[Key, ...] = (
         default="ctrl-p,ctrl-q",
         description="Keys that detach from a terminal session; empty for none",
         env_var="SBX_DETACH_KEYS",
+    ),
+    Key(
+        name="kit.allowLocalKits",
+        type=Type.BOOL,
+        default=True,
+        description="Kits may come from folders and archives of this machine",
+        env_var="DOCKER_SANDBOXES_KIT_ALLOW_LOCAL",
+    ),
+    Key(
+        name="kit.allowedSources",
+        type=Type.JSON,
+        default=("docker.io/",),
+        description="Where other kits may come from: the beginnings of their references",
+        env_var="DOCKER_SANDBOXES_KIT_ALLOWED_SOURCES",
     ),
     Key(
         name="machine.accel",
@@ -172,6 +187,10 @@ class Settings:
         """A setting of type int."""
         return self._typed(name, int)
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A setting of type json."""
+        return self._typed(name, tuple)
+
     def all(self) -> tuple[Setting, ...]:
         """Every key of the catalogue with its value in force (raises as `get`)."""
         return tuple(self.get(key.name) for key in CATALOGUE)
@@ -265,12 +284,16 @@ def parse(key: Key, text: str) -> Value:
             return text
         case Type.SIZE:
             return _parse_size(key, text.strip())
+        case Type.JSON:
+            return _parse_list(key, text.strip())
         case _:
             assert_never(key.type)
 
 
 def show(value: Value) -> str:
     """A value as `settings get` prints it and `settings set` takes it."""
+    if isinstance(value, tuple):
+        return json.dumps(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -293,12 +316,33 @@ def _parse_size(key: Key, text: str) -> str:
     return text
 
 
+def _parse_list(key: Key, text: str) -> tuple[str, ...]:
+    if not text.startswith("["):
+        return tuple(word.strip() for word in text.split(",") if word.strip())
+    try:
+        found: object = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    words = _texts(found)
+    if words is None:
+        raise _bad(key, text, 'a JSON array such as ["docker.io/"], or words with commas between')
+    return words
+
+
+def _texts(value: object) -> tuple[str, ...] | None:
+    """A JSON array of text as a tuple; None if it is something else."""
+    if not isinstance(value, list):
+        return None
+    words = [word for word in cast("list[object]", value) if isinstance(word, str)]
+    return tuple(words) if len(words) == len(cast("list[object]", value)) else None
+
+
 def _bad(key: Key, text: str, wanted: str) -> UserError:
     return UserError(f'invalid value for `{key.name}`: "{text}"', hint=f"Use {wanted}")
 
 
 def _check_stored(key: Key, value: Value, path: Path) -> Value:
-    wanted = {Type.BOOL: bool, Type.INT: int}.get(key.type, str)
+    wanted = {Type.BOOL: bool, Type.INT: int, Type.JSON: tuple}.get(key.type, str)
     try:
         if type(value) is wanted and parse(key, show(value)) == value:
             return value
@@ -325,11 +369,13 @@ def _read_raw(path: Path) -> dict[str, Value]:
     values = fields["settings"]
     if not isinstance(values, dict):
         raise _damaged(path, "`settings` is not an object")
-    found = cast("dict[str, object]", values)
-    for name, value in found.items():
-        if not isinstance(value, bool | int | str):
-            raise _damaged(path, f"`{name}` is neither text, number nor true or false")
-    return cast("dict[str, Value]", found)
+    found: dict[str, Value] = {}
+    for name, value in cast("dict[str, object]", values).items():
+        plain = value if isinstance(value, bool | int | str) else _texts(value)
+        if plain is None:
+            raise _damaged(path, f"`{name}` is neither text, number, true or false nor a list")
+        found[name] = plain
+    return found
 
 
 def _damaged(path: Path, why: str) -> UserError:

@@ -162,3 +162,26 @@ def test_the_document_lists_every_key() -> None:
         assert key.description in line
         assert (f"`{key.env_var}`" in line) is bool(key.env_var)
         assert all(f"`{choice}`" in line for choice in key.choices)
+
+
+@pytest.mark.parametrize("text", ['["docker.io/", "ghcr.io/me/"]', "docker.io/, ghcr.io/me/"])
+def test_a_list_is_typed_as_json_or_with_commas(where: Paths, text: str) -> None:
+    set_value(where, "kit.allowedSources", text)
+    assert load_settings(where, {}).texts("kit.allowedSources") == ("docker.io/", "ghcr.io/me/")
+    shown = own.show(load_settings(where, {}).get("kit.allowedSources").value)
+    assert json.loads(shown) == ["docker.io/", "ghcr.io/me/"]
+
+
+@pytest.mark.parametrize("text", ['["a", 1]', '{"a": 1}', "[", '[["a"]]'])
+def test_a_list_of_something_else_is_refused(where: Paths, text: str) -> None:
+    if text.startswith("["):
+        with pytest.raises(UserError, match="allowedSources"):
+            set_value(where, "kit.allowedSources", text)
+    write(where, json.dumps({"version": 1, "settings": {"kit.allowedSources": {"a": 1}}}))
+    with pytest.raises(UserError):
+        load_settings(where, {})
+
+
+def test_an_empty_list_allows_nothing(where: Paths) -> None:
+    set_value(where, "kit.allowedSources", "[]")
+    assert load_settings(where, {}).texts("kit.allowedSources") == ()
