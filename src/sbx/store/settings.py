@@ -189,7 +189,9 @@ class Settings:
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A setting of type json."""
-        return self._typed(name, tuple)
+        value = self.get(name).value
+        assert isinstance(value, tuple), f"{name} is not a list"
+        return value
 
     def all(self) -> tuple[Setting, ...]:
         """Every key of the catalogue with its value in force (raises as `get`)."""
