@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,6 +157,7 @@ class Family:
 
     born: dict[int, str]  # pid -> start time, so that a number that is used again is not mistaken
     namespaces: frozenset[str]
+    at: int  # when it was looked at, on the scale of the start times
 
     @classmethod
     def of(cls, mark: str, *, but_not: str | None = None) -> Family:
@@ -168,6 +170,7 @@ class Family:
         return cls(
             {pid: stat_field(pid, 22) or "" for pid in members},
             frozenset(str(each) for each in found),
+            int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")),
         )
 
     def survivors(self) -> list[str]:
@@ -175,7 +178,9 @@ class Family:
         # A zombie holds nothing but its number, until init gets round to it.
         alive = (pid for pid, at in self.born.items() if stat_field(pid, 22) == at)
         left = [f"process {pid}" for pid in alive if stat_field(pid, 3) not in ("Z", None)]
-        held = {namespace(pid) for pid in all_pids()}
+        # The kernel gives a namespace's number to the next one that somebody makes.
+        older = (pid for pid in all_pids() if int(stat_field(pid, 22) or self.at + 1) <= self.at)
+        held = {namespace(pid) for pid in older}
         return left + [f"namespace {each}" for each in self.namespaces if each in held]
 
 
