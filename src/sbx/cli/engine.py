@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sbx.lifecycle.request import CreateRequest
     from sbx.lifecycle.session import SessionLease
     from sbx.lifecycle.stop import StopResult
+    from sbx.lifecycle.wayback import Work
 
 # What the phases of a start are, for people; an unknown one is shown by its own name.
 _PHASES = {
@@ -161,6 +162,13 @@ def losses(app: App, name: str, *, delete_branch: bool) -> tuple[str, ...]:
     except SbxError as error:
         return (f"what sandbox {name} has done last is not known: {error.message}",)
     return branch.losses(app.paths, found.spec, delete_branch=delete_branch)
+
+
+def work_of(app: App, name: str) -> Work:
+    """What a sandbox changed, brought over first (raises as the lifecycle's `work_of`)."""
+    from sbx.lifecycle import wayback
+
+    return wayback.work_of(app.paths, known(name))
 
 
 def sync(app: App, name: str) -> None:

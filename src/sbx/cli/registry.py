@@ -23,12 +23,15 @@ SECTIONS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
     (
         "Sandbox Commands",
         (
+            Verb("apply", "apply", "Stage everything that a sandbox changed in your working tree"),
             Verb("cp", "cp", "Copy files between a sandbox and the host"),
             Verb("create", "create", "Create a sandbox without attaching to it"),
             Verb("df", "df", "Show what sandboxes and caches take on the disk"),
+            Verb("diff", "diff", "Show what a sandbox changed, and what of it to look at"),
             Verb("exec", "exec_", "Run a command in a sandbox"),
             Verb("inspect", "inspect_", "Show everything about a sandbox"),
             Verb("ls", "ls", "List sandboxes", ("list",)),
+            Verb("merge", "merge", "Merge a sandbox's commits into your branch"),
             Verb("prune", "prune", "Remove stopped sandboxes"),
             Verb("rm", "rm", "Remove sandboxes", ("remove", "delete")),
             Verb("run", "run", "Create a sandbox, or attach to it, and run its agent"),

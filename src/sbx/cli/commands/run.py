@@ -17,6 +17,7 @@ from sbx.cli.group import TailCommand, tail
 from sbx.cli.options import format_options, pass_app
 from sbx.cli.output import clean, emit, note, out, talk, warn
 from sbx.cli.progress import Steps
+from sbx.cli.wayback import review_session
 from sbx.errors import ConflictError, NotFoundError
 from sbx.sandbox.name import check_name
 from sbx.sandbox.state import State
@@ -45,6 +46,7 @@ class _Target:
     name: str
     created: bool
     env: dict[str, str]  # for this session only
+    has_branch: bool  # or a clone: it ends with a review
 
 
 @click.command("run", cls=TailCommand, examples=_EXAMPLES, options_metavar="[flags]")
@@ -84,6 +86,8 @@ def command(
     ended = attach.Ended(status=ExitStatus.FAILURE, detached=False)
     try:
         ended = attach.run_agent(app, target.name, args=tail(ctx), env=target.env, keys=keys)
+        if target.has_branch and not ended.detached:
+            review_session(app, target.name)
     finally:
         if remove and not ended.detached:
             engine.remove(app, target.name, force=True)
@@ -197,7 +201,7 @@ def _attach(app: App, found: SandboxStatus, typed: Typed) -> _Target:
     if found.state is not State.RUNNING:
         with Steps(quiet=typed.quiet) as progress:
             engine.start(app, name, progress)
-    return _Target(name=name, created=False, env=env)
+    return _Target(name=name, created=False, env=env, has_branch=found.spec.git is not None)
 
 
 def _create(app: App, wanted: creation.Wanted) -> _Target:
@@ -212,4 +216,4 @@ def _create(app: App, wanted: creation.Wanted) -> _Target:
         engine.create(app, request, progress)
     if not wanted.typed.quiet:
         talk(f"✓ Created sandbox {name}")
-    return _Target(name=name, created=True, env={})
+    return _Target(name=name, created=True, env={}, has_branch=request.git is not None)

@@ -22,6 +22,7 @@ from sbx.workspace.git.seed import WIP_REF
 
 HEADS = "refs/guest/heads/"
 WIP = "refs/guest/wip"
+HEAD = "refs/guest/head"
 START = "refs/guest/start"
 PUBLIC = "refs/sandboxes/"
 _MAX_REFS = 2000
@@ -36,11 +37,16 @@ class GuestRefs:
 
     heads: dict[str, str]  # name without refs/heads/ -> commit id
     wip: str | None
+    head: str | None  # what is checked out inside
 
     def wanted(self) -> dict[str, str]:
         """The guest's ref -> ours."""
         found = {f"refs/heads/{name}": HEADS + name for name in self.heads}
-        return {**found, WIP_REF: WIP} if self.wip is not None else found
+        if self.wip is not None:
+            found[WIP_REF] = WIP
+        if self.head is not None:
+            found["HEAD"] = HEAD
+        return found
 
 
 def make_quarantine(path: Path, work: GitWorkspace) -> Git:
@@ -72,24 +78,28 @@ def list_guest(git: Git, *, fds: tuple[int, int]) -> GuestRefs:
         CommandError: it does not answer as a git server.
     """
     done = _talking(git).run(
-        "ls-remote", "--quiet", _address(fds), "refs/heads/*", WIP_REF,
+        "ls-remote", "--quiet", _address(fds), "HEAD", "refs/heads/*", WIP_REF,
         pass_fds=fds, timeout_s=_TAKE_TIMEOUT_S,
     )  # fmt: skip
     if len(done.stdout) > _MAX_LISTING_BYTES:
         raise PermanentError("the sandbox's repository has too many branches to bring over")
     heads: dict[str, str] = {}
     wip: str | None = None
+    head: str | None = None
     for line in os.fsdecode(done.stdout).splitlines():
         value, _, name = line.partition("\t")
         if not _OBJECT.fullmatch(value):
             raise PermanentError("the sandbox's git says something that is not a ref")
         if name == WIP_REF:
             wip = value
+        elif name == "HEAD":
+            head = value
         elif name.startswith("refs/heads/"):
             heads[name.removeprefix("refs/heads/")] = value
     if len(heads) > _MAX_REFS:
         raise PermanentError("the sandbox's repository has too many branches to bring over")
-    return GuestRefs(heads=heads, wip=wip)
+    heads.pop("HEAD", None)  # under our names it would be in the way of the real one
+    return GuestRefs(heads=heads, wip=wip, head=head)
 
 
 def is_known(git: Git, refs: GuestRefs) -> bool:
@@ -107,7 +117,7 @@ def known(git: Git) -> GuestRefs:
     heads = {
         name.removeprefix(HEADS): value for name, value in values.items() if name.startswith(HEADS)
     }
-    return GuestRefs(heads=heads, wip=values.get(WIP))
+    return GuestRefs(heads=heads, wip=values.get(WIP), head=values.get(HEAD))
 
 
 def take(git: Git, refs: GuestRefs, *, fds: tuple[int, int]) -> None:
@@ -117,8 +127,7 @@ def take(git: Git, refs: GuestRefs, *, fds: tuple[int, int]) -> None:
         CommandError: an object is not as it must be, links are missing, or a bound was hit.
     """
     wanted = refs.wanted()
-    ours = {**{HEADS + name: "" for name in known(git).heads}, WIP: ""}
-    gone = ours.keys() - wanted.values()
+    gone = {*(HEADS + name for name in known(git).heads), WIP, HEAD} - set(wanted.values())
     # First what is gone: `a` may stand in the way of `a/b`.
     _delete(git, sorted(gone))
     lines = "".join(f"+{theirs}:{mine}\n" for theirs, mine in wanted.items())

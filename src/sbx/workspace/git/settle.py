@@ -24,7 +24,8 @@ def settle(
     Raises:
         CommandError: git could not.
     """
-    head = known(git).heads.get(work.branch or "")
+    refs = known(git)
+    head = refs.heads.get(work.branch) if work.branch is not None else refs.head
     state = GitState(
         at=datetime.now(UTC),
         head=head,
