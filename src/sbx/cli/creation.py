@@ -26,7 +26,12 @@ from sbx.sandbox.status import SandboxStatus
 from sbx.sandbox.units import format_size
 from sbx.vm.resources import choose_resources, host_capacity, memory_warning
 from sbx.workspace.git.repository import Repository
-from sbx.workspace.mounts import MissingPathError, ownership_warning, parse_mounts
+from sbx.workspace.mounts import (
+    MissingPathError,
+    ownership_warning,
+    parse_mounts,
+    private_paths,
+)
 
 # Built-in agents and the template each runs in; what it starts is the template's command.
 AGENTS: dict[str, str] = {"shell": "shell"}
@@ -54,6 +59,10 @@ def want(app: App, agent: str, paths: Sequence[str], typed: Typed) -> Wanted:
         check_name(typed.name)
     env = collect(typed.env, typed.env_files)
     found = mounts(app, paths)
+    if typed.masks:
+        from sbx.workspace.patterns import compile_patterns  # only for those who mask something
+
+        compile_patterns(typed.masks)
     repository = None
     if typed.branch is not None:
         if not found:
@@ -126,6 +135,9 @@ def request(app: App, wanted: Wanted, *, name: str) -> CreateRequest:
         env=wanted.env,
         workdir=None if plan is None else plan.workdir,
         git=None if plan is None else plan.work,
+        masks=wanted.typed.masks,
+        private_paths=private_paths(wanted.typed.private, wanted.mounts),
+        git_unsafe=wanted.typed.git_unsafe,
     )
 
 

@@ -21,6 +21,9 @@ _TEXTS = {
     "memory": "Memory, such as 512m or 8g (default: half of the host's, at most 32g)",
     "cpus": "Processors; 0 for all of the host's (default 0)",
     "timings": "Show where the time of the start went (also: SBX_TIMINGS=1)",
+    "git_unsafe": "Leave .git/hooks, .git/config and the like writable inside",
+    "private": "Folder below the workspace that the sandbox has on its own disk (repeat)",
+    "masks": "Pattern, as in .gitignore, of what is empty inside (repeat; also: .sbxignore)",
     "branch": "Work in a hidden worktree on this branch of the repository; auto finds a name",
     "name": "Name of the sandbox (default: <agent>-<workspace folder>)",
 }
@@ -37,6 +40,9 @@ class Typed:
     template: str | None
     accel: str | None
     branch: str | None
+    masks: tuple[str, ...]
+    private: tuple[str, ...]
+    git_unsafe: bool
     env: tuple[str, ...]
     env_files: tuple[str, ...]
     quiet: bool
@@ -70,6 +76,9 @@ def creation_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--disk", metavar="SIZE", help=_TEXTS["disk"]),
         click.option("-m", "--memory", metavar="SIZE", help=_TEXTS["memory"]),
         click.option("--cpus", type=click.IntRange(min=0), metavar="N", help=_TEXTS["cpus"]),
+        click.option("--git-unsafe", is_flag=True, help=_TEXTS["git_unsafe"]),
+        click.option("--private", "private", metavar="PATH", multiple=True, help=_TEXTS["private"]),
+        click.option("--mask", "masks", metavar="PATTERN", multiple=True, help=_TEXTS["masks"]),
         click.option("--branch", metavar="NAME|auto", help=_TEXTS["branch"]),
         click.option("--name", metavar="NAME", help=_TEXTS["name"]),
     ):

@@ -43,6 +43,7 @@ _PHASES = {
     "configure": "setting the identity",
     "plug": "attaching disks",
     "assemble": "assembling the sandbox",
+    "private": "mounting private folders",
     "git": "setting up the repository",
 }
 

@@ -25,6 +25,7 @@ EVENTS = "events.jsonl"
 SUPERVISOR_LOG = "supervisor.log"
 CONSOLE_LOG = "console.log"
 SHARE_LOG = "share.log"
+EMPTY = "empty"
 GIT_SEED = "git-seed"
 GIT_REPOSITORY = "repository.git"
 CONTROL_SOCKET = "control.sock"
@@ -38,6 +39,7 @@ SANDBOX_FILES = (
     SUPERVISOR_LOG,
     CONSOLE_LOG,
     SHARE_LOG,
+    EMPTY,
     GIT_SEED,
     GIT_REPOSITORY,
 )

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from sbx.agent.session import EndKind, ExecEnd, ExecRequest, Session, Streams
-from sbx.errors import PermanentError, SbxError, TransientError
+from sbx.agent.session import ExecRequest, Session, Streams
+from sbx.errors import SbxError
 from sbx.sandbox.git import GitMode, GitState, GitWorkspace
 from sbx.sandbox.spec import SandboxSpec
 from sbx.store import paths as names
 from sbx.store import records
+from sbx.supervisor.guest_command import OpenSession, must
 from sbx.supervisor.plan import Plan
 from sbx.system.files import owned_fd
 from sbx.system.inotify import on_open
@@ -34,14 +34,11 @@ from sbx.workspace.git.settle import settle
 
 log = logging.getLogger(__name__)
 
-OpenSession = Callable[[], Awaitable[socket.socket]]
 T = TypeVar("T")
 
 _SETTLE_S = 0.2  # a rebase moves a branch many times
 _PAUSE_S = 1.0  # between two rounds, whatever the guest does
-_COMMAND_TIMEOUT_S = 120.0
 _FINISH_TIMEOUT_S = 30.0
-_MAX_OUTPUT_BYTES = 16 << 10
 _ROOT = "0"
 
 
@@ -55,11 +52,11 @@ async def set_up(spec: SandboxSpec, open_session: OpenSession) -> None:
     if work is None:
         return
     inside = str(seed.git_dir_inside(work))
-    await _must(open_session, ["sh", seed.script("setup"), inside, spec.user], user=_ROOT)
+    await must(open_session, ["sh", seed.script("setup"), inside, spec.user], user=_ROOT)
     if work.mode is GitMode.CLONE:
         top = str(work.worktree)
-        await _must(open_session, ["chown", f"{spec.user}:", top], user=_ROOT)
-        await _must(open_session, ["sh", seed.script("checkout"), inside, top], user=spec.user)
+        await must(open_session, ["chown", f"{spec.user}:", top], user=_ROOT)
+        await must(open_session, ["sh", seed.script("checkout"), inside, top], user=spec.user)
 
 
 @contextlib.asynccontextmanager
@@ -198,7 +195,7 @@ class GuestGit:
         """
         inside, top = seed.git_dir_inside(self._work), self._work.worktree
         argv = ["sh", seed.script("wip"), str(inside), str(top)]
-        words = await _must(self._open_session, argv, user=self._plan.spec.user)
+        words = await must(self._open_session, argv, user=self._plan.spec.user)
         number = words.strip().rpartition("\n")[2].strip()
         return int(number) if number.isascii() and number.isdigit() and len(number) < 10 else 0
 
@@ -249,41 +246,3 @@ def _serve(sock: socket.socket, request: ExecRequest, stdin: int, stdout: int) -
     null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     with owned_fd(stdin), owned_fd(stdout), owned_fd(null):
         Session(sock).exec(request, Streams(stdin=stdin, stdout=stdout, stderr=null))
-
-
-async def _must(open_session: OpenSession, argv: Sequence[str], *, user: str) -> str:
-    """The output of a command inside, which must succeed.
-
-    Raises:
-        PermanentError: it failed, in its own words.
-        TransientError: it did not end in time.
-    """
-    request = ExecRequest(argv=tuple(argv), user=user, workdir="/", stdin=False)
-    with await open_session() as sock:
-        running = asyncio.create_task(asyncio.to_thread(_collect, sock, request), name="guest-git")
-        try:
-            async with asyncio.timeout(_COMMAND_TIMEOUT_S):
-                end, words = await asyncio.shield(running)
-        except TimeoutError as error:
-            raise TransientError("the sandbox's git does not answer in time") from error
-        finally:
-            if not running.done():
-                with contextlib.suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
-                await asyncio.gather(running, return_exceptions=True)
-    text = words.decode(errors="replace")
-    if end.kind is not EndKind.EXITED or end.status != 0:
-        raise PermanentError(
-            "git inside the sandbox failed", details=printable(end.message or text[-2000:])
-        )
-    return text
-
-
-def _collect(sock: socket.socket, request: ExecRequest) -> tuple[ExecEnd, bytes]:
-    """Run a command inside to its end; the first bytes of what it says."""
-    fd = os.memfd_create("guest-git", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with owned_fd(fd):
-        os.truncate(fd, _MAX_OUTPUT_BYTES)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW)  # it may say what it likes
-        end = Session(sock).exec(request, Streams(stdin=None, stdout=fd, stderr=fd))
-        return end, os.pread(fd, _MAX_OUTPUT_BYTES, 0).rstrip(b"\0")

@@ -14,9 +14,11 @@ from sbx.sandbox.spec import Mount, SandboxSpec
 from sbx.store import paths as names
 from sbx.store.paths import Paths
 from sbx.system.cgroup import Cgroup, CgroupSupport, make_cgroup
+from sbx.system.files import private_folder
 from sbx.vm.accel import choose_accel
 from sbx.vm.resources import host_limits
 from sbx.workspace.git import seed
+from sbx.workspace.shields import git_shields, mask_shields, read_patterns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,22 @@ class Plan:
         work = self.spec.git
         own = seed.mounts(work, self.folder / names.GIT_SEED) if work is not None else ()
         return self.spec.mounts + own
+
+    def shields(self) -> tuple[Mount, ...]:
+        """What of the mounts the sandbox may not write or not see; found anew at each start.
+
+        Raises:
+            SbxError: something cannot be shielded.
+        """
+        spec = self.spec
+        patterns = [*spec.masks]
+        if spec.git is not None and spec.mounts:  # the user's own file counts, committed or not
+            patterns += read_patterns(spec.git.repository)
+        empty = private_folder(self.folder / names.EMPTY)
+        found = mask_shields(spec.mounts, patterns, spec.private_paths, empty)
+        if spec.git is None and not spec.git_unsafe:
+            found += git_shields(spec.mounts, empty)
+        return found
 
     def cgroup(self) -> AbstractContextManager[Cgroup | None]:
         """The limits of this sandbox on the host; None where the host does not let us set any."""

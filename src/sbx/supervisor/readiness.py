@@ -94,6 +94,12 @@ ASSEMBLE = Requirement(
     deadline_s=90,
     hint="See console.log in the sandbox's folder",
 )
+PRIVATE = Requirement(
+    name="private",
+    description="the private folders",
+    deadline_s=60,
+    hint="See supervisor.log in the sandbox's folder",
+)
 GIT = Requirement(
     name="git",
     description="the sandbox's Git repository",
@@ -117,5 +123,6 @@ ALL = (
     CONFIGURE,
     PLUG,
     ASSEMBLE,
+    PRIVATE,
     GIT,
 )

@@ -30,6 +30,7 @@ from sbx.supervisor.alive import together, while_alive
 from sbx.supervisor.events import Events
 from sbx.supervisor.guest_setup import DATA_SERIAL, SHARE_TAG, assembly, identity, layer_serial
 from sbx.supervisor.plan import Parts, Plan, find_accel, find_parts
+from sbx.supervisor.private import mount_private
 from sbx.supervisor.warm_start import Awake, fill_memory, find_warm, wake
 from sbx.supervisor.way_out import OnEvent, WayOut, open_way_out
 from sbx.system.cgroup import Cgroup
@@ -124,6 +125,9 @@ async def bring_up(
             session_key=key,
             is_restored=awake.is_restored,
         )
+        if spec.private_paths:
+            async with events.phase(readiness.PRIVATE):
+                await while_alive(machine, mount_private(spec, runtime.open_session))
         if spec.git is not None:
             async with events.phase(readiness.GIT):
                 await while_alive(machine, guest_git.set_up(spec, runtime.open_session))
@@ -148,7 +152,8 @@ async def _share(
         return None
     async with events.phase(readiness.SHARE):
         log_path = plan.folder / names.SHARE_LOG
-        share = open_share(parts.runtime, plan.mounts, log_path=log_path)
+        shields = await asyncio.to_thread(plan.shields)
+        share = open_share(parts.runtime, plan.mounts, log_path=log_path, shields=shields)
         return await stack.enter_async_context(share)
 
 

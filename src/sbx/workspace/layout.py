@@ -27,17 +27,21 @@ class Place:
     read_only: bool
 
 
-def plan_places(mounts: Sequence[Mount]) -> tuple[Place, ...]:
-    """All binds, in an order in which each finds its place already there."""
+def plan_places(mounts: Sequence[Mount], shields: Sequence[Mount] = ()) -> tuple[Place, ...]:
+    """All binds, in an order in which each finds its place already there.
+
+    `shields` cover places in the mounts and have no number of their own.
+    """
     places: dict[PurePosixPath, Place] = {}
     order = mount_order(mounts)
     for i in order:
         where = PurePosixPath(str(i))
         places[where] = Place(where=where, source=mounts[i].source, read_only=mounts[i].read_only)
-    for inner in order:
+    everything = [*mounts, *shields]
+    for inner in mount_order(everything):
         for outer in order:
-            if mounts[outer].target in mounts[inner].target.parents:
-                for place in _way_down(mounts, outer, inner):
+            if mounts[outer].target in everything[inner].target.parents:
+                for place in _way_down(everything, outer, inner):
                     places.setdefault(place.where, place)
     return tuple(places.values())
 

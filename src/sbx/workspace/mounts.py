@@ -102,6 +102,28 @@ def ownership_warning(mounts: Iterable[Mount], *, uid: int) -> str | None:
     return None
 
 
+def private_paths(paths: Sequence[str], mounts: Sequence[Mount]) -> tuple[str, ...]:
+    """Paths of `--private`, relative to the workspace; their folders are made if missing.
+
+    Raises:
+        UserError: there is no workspace that can be written, or a path leads out of it.
+    """
+    if not paths:
+        return ()
+    if not mounts or mounts[0].read_only:
+        raise UserError("--private needs a workspace that can be written")
+    found: list[str] = []
+    for path in paths:
+        relative = os.path.normpath(path)
+        if relative.startswith(("/", "..")) or relative == "." or relative.split("/")[0] == ".git":
+            raise UserError(
+                f"not a folder below the workspace: `{path}`",
+                hint="Name it relative to the workspace, such as: --private node_modules",
+            )
+        found.append(relative)
+    return tuple(dict.fromkeys(found))
+
+
 def _parse(arg: str, cwd: Path) -> Mount:
     _check_text(arg)
     named, target, read_only = _split(arg, cwd)

@@ -74,20 +74,26 @@ class Share:
 
 @contextlib.asynccontextmanager
 async def open_share(
-    runtime: RuntimeBundle, mounts: Sequence[Mount], *, log_path: Path
+    runtime: RuntimeBundle,
+    mounts: Sequence[Mount],
+    *,
+    log_path: Path,
+    shields: Sequence[Mount] = (),
 ) -> AsyncGenerator[Share]:
     """Serve `mounts` (at least one) from a jail that was checked to hold just what was asked for.
+
+    `shields` cover places in them, see sbx.workspace.shields.
 
     Raises:
         UserError: a shared path is gone, or is another kind of thing now.
         HostError, TransientError, PermanentError: the server did not start.
     """
-    places = plan_places(mounts)
+    places = plan_places(mounts, shields)
     async with contextlib.AsyncExitStack() as stack:
         server_log = await stack.enter_async_context(open_log(log_path))
         with contextlib.ExitStack() as opened:  # what is needed until the server stands
             wanted = {p.source: opened.enter_context(_original(p.source)) for p in places}
-            for mount in mounts:
+            for mount in (*mounts, *shields):
                 _check_kind(mount, wanted[mount.source])
             listener, sock = _listening_pair(log_path.parent)
             stack.callback(sock.close)

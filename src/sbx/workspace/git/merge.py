@@ -91,7 +91,7 @@ def _commit(git: Git, work: GitWorkspace, sides: tuple[str, str], *, sandbox: st
     if done.returncode != 0:
         raise CommandError(["git", "merge-tree"], done.returncode, os.fsdecode(done.stderr))
     name, email = identity(work.common_dir) or ("sbx", "sbx@localhost")
-    env = {}
+    env: dict[str, str] = {}
     for role in ("AUTHOR", "COMMITTER"):
         env |= {f"GIT_{role}_NAME": name, f"GIT_{role}_EMAIL": email}
     parents = ["-p", head, *(["-p", tip] if how is How.MERGE else [])]
