@@ -195,3 +195,27 @@ def test_removing_says_what_is_lost_and_keeps_the_branch(shared: Installation, t
     assert "1 commits of sandbox gone are on no other branch" in done.err.decode()
     assert git(top, "branch", "--list", "fix/gone") == ""
     assert "fix/gone" not in git(top, "worktree", "list")
+
+
+@pytest.mark.timeout(240)
+def test_the_way_back(shared: Installation) -> None:
+    top = make_repository(shared.home / "back")
+    git(top, "config", "user.name", "Zoë")
+    git(top, "config", "user.email", "zoe@example.org")
+    create(shared, top, "back")
+    sh(shared, "back", "printf 'all:\\n' >Makefile; git add .; git commit -qm build; echo x >loose")
+    done = shared.ok("diff", "back")
+    assert "+all:" in done.text
+    assert "loose" in done.text, "what is not committed is shown, while the sandbox runs"
+    assert "a build file" in done.err.decode()
+    shared.ok("stop", "back")
+    assert shared.ok("merge", "back").text == "✓ Work of sandbox back merged into main\n"
+    assert git(top, "log", "--format=%s").splitlines() == ["build", "first"]
+    shared.ok("apply", "back")
+    assert git(top, "status", "--porcelain") == "A  loose"
+    report = cast("dict[str, object]", json.loads(shared.ok("merge", "--json", "back").out))
+    assert (report["action"], report["branch"]) == ("unchanged", "main")
+    done = shared.call("run", "--name", "back", "-q", "--", "-c", "exit 7")
+    assert done.returncode == 7
+    assert "1 commits, 1 files not committed" in done.err.decode()
+    assert "Makefile" in done.err.decode()

@@ -20,6 +20,7 @@ from sbx.system.locks import is_locked
 from sbx.workspace.git import branch, quarantine, seed
 from sbx.workspace.git.door import check_version
 from sbx.workspace.git.repository import Repository, find_repository, identity
+from sbx.workspace.shields import read_patterns
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,9 @@ def make(where: Paths, spec: SandboxSpec) -> None:
         branch.make_worktree(work)
         index = branch.index_of(work)
     owner = identity(work.common_dir)
-    seed.write_seed(work, folder / names.GIT_SEED, index=index, identity=owner)
+    masks = (*spec.masks, *read_patterns(work.repository), *read_patterns(work.worktree))
+    place = folder / names.GIT_SEED
+    seed.write_seed(work, place, index=index, identity=owner, masks=masks)
     quarantine.make_quarantine(folder / names.GIT_REPOSITORY, work)
 
 

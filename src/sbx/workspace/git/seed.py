@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from sbx.sandbox.git import GitMode, GitWorkspace
 from sbx.sandbox.spec import Mount
 from sbx.workspace.git.door import Git
+from sbx.workspace.patterns import matching
 
 INSIDE = Path("/run/sandbox/git")  # the seed
 OBJECTS_INSIDE = Path("/run/sandbox/objects")
@@ -118,9 +120,17 @@ def mounts(work: GitWorkspace, seed: Path) -> tuple[Mount, ...]:
 
 
 def write_seed(
-    work: GitWorkspace, seed: Path, *, index: Path | None, identity: tuple[str, str] | None
+    work: GitWorkspace,
+    seed: Path,
+    *,
+    index: Path | None,
+    identity: tuple[str, str] | None,
+    masks: Sequence[str] = (),
 ) -> None:
-    """Write the seed; `identity` is the name and address that commits made inside get."""
+    """Write the seed; `identity` is the name and address that commits made inside get.
+
+    Tracked files that `masks` match are empty inside: git there is told not to look at them.
+    """
     repository = seed / "repository"
     for folder in ("hooks", "info", "objects/info", "objects/pack", "refs/heads", "refs/tags"):
         (repository / folder).mkdir(parents=True)
@@ -144,6 +154,16 @@ def write_seed(
     for source, name in copies.items():
         if source.is_file():
             shutil.copyfile(source, repository / name)
+    if masks and index is not None:
+        _hide(work, repository / "index", masks)
+
+
+def _hide(work: GitWorkspace, index: Path, masks: Sequence[str]) -> None:
+    git = Git(git_dir=work.common_dir, index=index)
+    tracked = os.fsdecode(git.run("ls-files", "-z", "--cached").stdout).split("\0")[:-1]
+    masked = b"".join(os.fsencode(name) + b"\0" for name in matching(masks, tracked))
+    if masked:
+        git.run("update-index", "--skip-worktree", "-z", "--stdin", stdin=masked)
 
 
 def _refs(work: GitWorkspace) -> str:
