@@ -42,6 +42,7 @@ SECTIONS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
         "Management Commands",
         (
             Verb("diagnose", "diagnose", "Check what this machine needs to run sandboxes"),
+            Verb("policy", "policy", "Show and change what sandboxes may reach"),
             Verb("reset", "reset", "Remove all sandboxes, images, settings and state"),
             Verb(
                 "secret",

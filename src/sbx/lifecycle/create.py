@@ -9,7 +9,7 @@ from pathlib import Path
 from sbx.errors import SbxError
 from sbx.image.store import ImageStore
 from sbx.lifecycle import branch
-from sbx.lifecycle.remove import remove
+from sbx.lifecycle.remove import forget_rules, remove
 from sbx.lifecycle.request import CreateRequest
 from sbx.lifecycle.start import Listener, start
 from sbx.sandbox.name import check_name
@@ -41,6 +41,7 @@ def create(
     prepared = ImageStore(where.cache).prepare(progress, template=request.template)
     spec = _spec(request, prepared.template)
     records.create_folder(where, spec)
+    forget_rules(where, request.name)  # of an earlier one, whose removal did not get that far
     try:
         _make_branch(where, spec)
         return start(where, request.name, progress=progress, listener=listener)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 
 from sbx.errors import ConflictError, NotFoundError, SbxError
@@ -13,7 +14,10 @@ from sbx.lifecycle.stop import stop
 from sbx.store import paths as names
 from sbx.store import records
 from sbx.store.paths import Paths
+from sbx.store.rules import forget_sandbox
 from sbx.system.locks import hold_lock
+
+log = logging.getLogger(__name__)
 
 
 def remove(where: Paths, name: str, *, force: bool = False, delete_branch: bool = False) -> None:
@@ -33,6 +37,7 @@ def remove(where: Paths, name: str, *, force: bool = False, delete_branch: bool 
     except SbxError:
         if not force:
             raise
+        forget_rules(where, name)
         records.delete_folder(where, name)
         return
     if now.live is not None and now.live.sessions and not force:
@@ -47,4 +52,16 @@ def remove(where: Paths, name: str, *, force: bool = False, delete_branch: bool 
         stop(where, name)
         shutil.rmtree(where.run_folder(now.spec.id), ignore_errors=True)
         branch.remove(now.spec, delete_branch=delete_branch)
+        forget_rules(where, name)  # first: killed in between, it leaves less allowed, not more
         records.delete_folder(where, name)
+
+
+def forget_rules(where: Paths, name: str) -> None:
+    """Remove the policy's rules for a sandbox; a policy that cannot be read is no obstacle.
+
+    It allows nothing as it is, and `create` comes here again before the name is used anew.
+    """
+    try:
+        forget_sandbox(where, name)
+    except SbxError as error:
+        log.warning("rules of sandbox %s stay: %s", name, error.message)

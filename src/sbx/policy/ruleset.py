@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import count
 
 from sbx.errors import ConflictError, NotFoundError, UserError
 from sbx.policy.engine import Policy, compile_policy
@@ -130,6 +131,15 @@ def replace_kit_rules(rules: RuleSet, sandbox: str, kit: Iterable[Rule]) -> Rule
 def drop_sandbox(rules: RuleSet, sandbox: str) -> RuleSet:
     """Forget the rules of a sandbox that is gone."""
     return replace(rules, added=tuple(r for r in rules.added if r.sandbox != sandbox))
+
+
+def unused_name(rules: RuleSet, effect: Effect, resources: tuple[Resource, ...]) -> str:
+    """A name for a new rule, after its first resource, that no other rule has."""
+    wanted = f"{effect}-{resources[0]}"
+    taken = {name for rule in rules.rules() for name in (rule.id, rule.name)}
+    if wanted not in taken:
+        return wanted
+    return next(name for n in count(2) if (name := f"{wanted}#{n}") not in taken)
 
 
 def is_editable(rule: Rule) -> bool:

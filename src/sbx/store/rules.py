@@ -21,7 +21,7 @@ from sbx.policy.paths import parse_glob
 from sbx.policy.patterns import parse_resource
 from sbx.policy.presets import Preset
 from sbx.policy.rules import METHODS, CreatedVia, DenyKind, Effect, HttpMatch, Origin, Rule
-from sbx.policy.ruleset import Removed, RuleSet
+from sbx.policy.ruleset import Removed, RuleSet, drop_sandbox
 from sbx.store.paths import POLICY, Paths, make_private
 from sbx.system import codec
 from sbx.system.files import read_bounded, sync_folder, write_atomic
@@ -157,6 +157,21 @@ def delete_policy(where: Paths) -> bool:
             return False
         sync_folder(where.config)
     return True
+
+
+def forget_sandbox(where: Paths, sandbox: str) -> None:
+    """Remove the rules of a sandbox that goes, so that a later one of its name has none of them.
+
+    Raises:
+        PermanentError: as `read_policy`.
+        HostError: the file cannot be written.
+    """
+    if not (where.config / POLICY).exists():
+        return
+    with hold_lock(where.config / _LOCK):
+        rules = read_policy(where)
+        if rules is not None and (kept := drop_sandbox(rules, sandbox)) != rules:
+            _write(where, kept)
 
 
 class PolicySource:

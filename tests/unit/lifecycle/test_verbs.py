@@ -18,13 +18,16 @@ from sbx.lifecycle.prune import plan_prune, prune, remove_all
 from sbx.lifecycle.remove import remove
 from sbx.lifecycle.status import damaged, list_all, status
 from sbx.lifecycle.stop import StopResult, stop
+from sbx.policy.presets import Preset
 from sbx.sandbox.spec import AccelChoice, Resources, SandboxSpec
 from sbx.sandbox.state import State
 from sbx.store import paths as names
 from sbx.store import records
 from sbx.store.paths import Paths, make_private
+from sbx.store.rules import init_policy, need_policy
 from tests.kit.fake_supervisor import paths_below
 from tests.kit.installation import ROOT
+from tests.unit.policy.factories import rule
 
 Supervise = Callable[[str, str], subprocess.Popen[bytes]]
 
@@ -222,3 +225,19 @@ def test_remove_all_takes_everything(where: Paths, supervise: Supervise) -> None
     (where.sandbox("c") / names.RECORD).write_text("")
     assert set(remove_all(where)) == {"a", "b", "c"}
     assert list(where.sandboxes.iterdir()) == []
+
+
+def test_the_rules_of_a_sandbox_go_with_it(where: Paths) -> None:
+    make(where, "one")
+    rules = tuple(rule("allow a.com", sandbox=name) for name in ("one", "two", None))
+    init_policy(where, Preset.DENY_ALL, rules)
+    remove(where, "one")
+    assert need_policy(where).added == rules[1:]
+
+
+def test_a_policy_that_cannot_be_read_is_no_obstacle_to_removing(where: Paths) -> None:
+    make(where, "one")
+    (where.config / names.POLICY).write_text("{")
+    remove(where, "one")
+    assert records.names(where) == ()
+    assert (where.config / names.POLICY).read_text() == "{"

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sbx.errors import ConflictError, NotFoundError, UserError
 from sbx.policy.patterns import parse_resource
 from sbx.policy.presets import Preset
-from sbx.policy.rules import CreatedVia, Rule
+from sbx.policy.rules import CreatedVia, Effect, Rule
 from sbx.policy.ruleset import (
     RuleSet,
     Selector,
@@ -16,6 +18,7 @@ from sbx.policy.ruleset import (
     drop_sandbox,
     remove,
     replace_kit_rules,
+    unused_name,
 )
 from tests.unit.policy.factories import rule, to
 
@@ -155,3 +158,11 @@ def test_kit_rules_are_replaced_and_a_sandbox_takes_its_rules_along() -> None:
     rules = replace_kit_rules(rules, "s", [rule("allow b.com", sandbox="s", kit=True)])
     assert texts(rules) == ["deny z.com", "allow x.com", "allow b.com"]
     assert texts(drop_sandbox(rules, "s")) == ["allow x.com"]
+
+
+def test_a_name_that_no_other_rule_has() -> None:
+    rules = EMPTY
+    for expected in ("allow-a.com", "allow-a.com#2", "allow-a.com#3"):
+        name = unused_name(rules, Effect.ALLOW, (parse_resource("a.com"),))
+        assert name == expected
+        rules = with_rules(*rules.added, replace(rule("deny b.com"), name=name))

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the verbs of `sbx policy` share: the option `--sandbox`, and names that must be known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from sbx.cli import engine
+from sbx.cli.app import App
+from sbx.cli.options import sandbox_names
+from sbx.errors import NotFoundError
+from sbx.policy.hosts import Protocol
+from sbx.store import records
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+def sandbox_option(text: str) -> Callable[[F], F]:
+    """`--sandbox`, whose value a command checks with `known_sandbox`."""
+    return click.option(
+        "--sandbox", metavar="SANDBOX", shell_complete=sandbox_names, help=text
+    )  # fmt: skip
+
+
+def http_options(function: F) -> F:
+    """`--method` and `--path`."""
+    function = click.option(
+        "--path", metavar="GLOB", help="Only requests of these paths, such as /v1/** (HTTP rule)"
+    )(function)  # fmt: skip
+    return click.option(
+        "--method", metavar="METHOD,...", help="Only these HTTP methods, or ANY (HTTP rule)"
+    )(function)  # fmt: skip
+
+
+def known_sandbox(app: App, name: str | None) -> str | None:
+    """The name itself, if there is such a sandbox.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    if name is not None and engine.known(name) not in records.names(app.paths):
+        raise NotFoundError(f'sandbox not found: "{name}"', hint="Run: sbx ls")
+    return name
+
+
+def one_protocol(text: str | None) -> Protocol:
+    """The protocol that a question is about; TCP if none is named."""
+    return Protocol.TCP if text is None else Protocol(text)
