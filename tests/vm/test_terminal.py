@@ -78,6 +78,7 @@ class Screen:
 @pytest.fixture(name="box")
 def _box(sbx: Installation) -> Installation:
     """A running sandbox."""
+    sbx.ok("policy", "init", "deny-all")  # `run` on a terminal would ask
     sbx.ok("create", "--name", NAME, "-q", "--memory", "1g", "shell")
     return sbx
 

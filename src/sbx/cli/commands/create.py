@@ -11,6 +11,7 @@ from sbx.cli.creation_options import Typed, creation_options
 from sbx.cli.group import Command
 from sbx.cli.options import format_options, pass_app
 from sbx.cli.output import clean, emit, note, out, talk
+from sbx.cli.policy import posture
 from sbx.cli.progress import Steps
 
 _EXAMPLES = """
@@ -47,6 +48,7 @@ def command(app: App, agent: str, paths: tuple[str, ...], typed: Typed) -> None:
     if app.format is Format.TABLE:
         out(creation.summary(request))
     creation.warn_of_limits(request)
+    posture.ensure(app)
     with Steps(quiet=typed.quiet) as progress:
         made = engine.create(app, request, progress)
     if app.format is not Format.TABLE:

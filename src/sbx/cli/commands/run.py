@@ -16,6 +16,7 @@ from sbx.cli.exit_status import ExitStatus
 from sbx.cli.group import TailCommand, tail
 from sbx.cli.options import format_options, pass_app
 from sbx.cli.output import clean, emit, note, out, talk, warn
+from sbx.cli.policy import posture
 from sbx.cli.progress import Steps
 from sbx.cli.wayback import review_session
 from sbx.errors import ConflictError, NotFoundError
@@ -198,6 +199,7 @@ def _attach(app: App, found: SandboxStatus, typed: Typed) -> _Target:
     if ignored:
         warn(f"{', '.join(ignored)} ignored: sandbox {name} already exists")
     env = collect(typed.env, typed.env_files)
+    posture.ensure(app)
     if found.state is not State.RUNNING:
         with Steps(quiet=typed.quiet) as progress:
             engine.start(app, name, progress)
@@ -212,6 +214,7 @@ def _create(app: App, wanted: creation.Wanted) -> _Target:
     if not wanted.typed.quiet:
         talk(creation.summary(request))
     creation.warn_of_limits(request)
+    posture.ensure(app)
     with Steps(quiet=wanted.typed.quiet) as progress:
         engine.create(app, request, progress)
     if not wanted.typed.quiet:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from typing import cast
 
 import click
@@ -10,12 +12,16 @@ import click
 from sbx.cli.app import App, Format
 from sbx.cli.group import Command
 from sbx.cli.options import format_options, pass_app
-from sbx.cli.output import Json, clean, emit, out, talk
-from sbx.cli.prompt import confirm
+from sbx.cli.output import Json, clean, emit, out, talk, warn
+from sbx.cli.prompt import can_ask, confirm
+from sbx.errors import ConflictError, UserError
 from sbx.policy import views
 from sbx.policy.presets import Preset
 from sbx.policy.rules import Rule
-from sbx.store.rules import delete_policy, init_policy
+from sbx.policy.ruleset import RuleSet
+from sbx.store.mirrors import Machine, find_mirrors, mirror_rules
+from sbx.store.paths import POLICY
+from sbx.store.rules import NOT_INITIALIZED, delete_policy, init_policy, read_policy
 
 _INIT_EXAMPLES = """
 # What coding agents need from day to day, and nothing else
@@ -30,6 +36,7 @@ sbx policy reset
 # Without a question, in a script
 sbx policy reset -f
 """
+_TRIES = 3
 _SAYS = {
     Preset.ALLOW_ALL: "everything with a public address is allowed",
     Preset.BALANCED: "models, packages, source code, images; everything else is denied",
@@ -39,15 +46,20 @@ _SAYS = {
 
 @click.command("init", cls=Command, examples=_INIT_EXAMPLES)
 @click.argument("preset", type=click.Choice([p.value for p in Preset]))
+@click.option(
+    "--no-mirrors", is_flag=True,
+    help="Balanced without the indexes that your pip, npm, apt, cargo and Go settings name",
+)  # fmt: skip
 @format_options
 @pass_app
-def init(app: App, preset: str) -> None:
+def init(app: App, preset: str, no_mirrors: bool) -> None:
     """Choose the network posture of all sandboxes, once.
 
-    Open (allow-all), Balanced (balanced) or Locked Down (deny-all). Then add rules to it with
-    `sbx policy allow` and `sbx policy deny`. To choose again, run `sbx policy reset` first.
+    Open (allow-all), Balanced (balanced) or Locked Down (deny-all). With Balanced come, as rules of
+    their own, the package indexes and mirrors that this user's tools are set to. Then add rules to
+    it with `sbx policy allow` and `sbx policy deny`. To choose again, run `sbx policy reset` first.
     """
-    extra = choose(app, Preset(preset))
+    extra = choose(app, Preset(preset), mirrors=not no_mirrors)
     if app.format is not Format.TABLE:
         rows: list[Json] = [cast("Json", row) for row in extra]
         emit(app, {"action": "initialized", "preset": preset,
@@ -56,18 +68,77 @@ def init(app: App, preset: str) -> None:
     out(f'Global network policy initialized to "{preset}".')
 
 
-def choose(app: App, preset: Preset) -> list[views.RuleRow]:
+def choose(app: App, preset: Preset, *, mirrors: bool = True) -> list[views.RuleRow]:
     """Choose a posture; returns the rules that came with it and are not part of it.
+
+    With Balanced come the indexes and mirrors of the user's own tools, unless told otherwise.
 
     Raises:
         ConflictError: one was chosen before.
     """
     extra: tuple[Rule, ...] = ()
+    if preset is Preset.BALANCED and mirrors and read_policy(app.paths) is None:
+        extra = _mirrors(preset)
     rules = init_policy(app.paths, preset, extra)
     talk(f"{preset.posture}: {_SAYS[preset]}")
     for rule in extra:
         talk(clean(f"Allowed too: {', '.join(map(str, rule.resources))} ({rule.note})"))
     return [views.rule_row(rules, rule) for rule in extra]
+
+
+def ensure(app: App) -> None:
+    """Before a sandbox comes up: let the person choose a posture where none was chosen yet.
+
+    Nobody there to ask: it comes up closed, with a warning (docs/decisions/0008-no-posture.md).
+
+    Raises:
+        UserError: they gave no answer.
+    """
+    if (app.paths.config / POLICY).exists():
+        return
+    if not can_ask(app):
+        warn(
+            f"{NOT_INITIALIZED}: nothing can be reached from inside. "
+            "Run: sbx policy init balanced (or allow-all, or deny-all)"
+        )
+        return
+    with contextlib.suppress(ConflictError):  # somebody else has chosen meanwhile
+        choose(app, ask())
+
+
+def ask() -> Preset:
+    """Ask for a posture on the terminal.
+
+    Raises:
+        UserError: there was no answer.
+    """
+    talk("What may sandboxes reach? You can change it later with `sbx policy`.")
+    for number, preset in enumerate(Preset, 1):
+        talk(f"  {number}. {preset.posture:<12} {_SAYS[preset]}")
+    for _ in range(_TRIES):
+        print(f"Choose 1-{len(Preset)} [2]: ", end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            talk()
+            break
+        if (found := _answers().get(line.strip().lower())) is not None:
+            return found
+    raise UserError("no network policy was chosen", hint="Run: sbx policy init balanced")
+
+
+def _answers() -> dict[str, Preset]:
+    """What a person may type: a number, a name, or just Enter."""
+    found = {"": Preset.BALANCED}
+    for number, preset in enumerate(Preset, 1):
+        found |= dict.fromkeys((str(number), preset.value, preset.posture.lower()), preset)
+    return found
+
+
+def _mirrors(preset: Preset) -> tuple[Rule, ...]:
+    found = find_mirrors(Machine.own())
+    for problem in found.problems:
+        warn(clean(f"not looked at for mirrors: {problem}"))
+    return mirror_rules(RuleSet(preset=preset), found.mirrors)
 
 
 @click.command("reset", cls=Command, examples=_RESET_EXAMPLES)

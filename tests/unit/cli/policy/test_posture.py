@@ -7,6 +7,8 @@ import json
 
 import pytest
 
+from sbx.cli.app import App
+from sbx.cli.policy import posture
 from sbx.policy.presets import Preset
 from sbx.store.paths import Paths
 from sbx.store.rules import read_policy
@@ -39,7 +41,7 @@ def test_once(sbx: Call, where: Paths) -> None:
 
 
 def test_json(sbx: Call) -> None:
-    assert json.loads(sbx("policy", "init", "balanced", "--json").out) == {
+    assert json.loads(sbx("policy", "init", "balanced", "--no-mirrors", "--json").out) == {
         "action": "initialized", "preset": "balanced", "posture": "Balanced", "added": [],
     }  # fmt: skip
 
@@ -60,3 +62,41 @@ def test_reset(sbx: Call, where: Paths) -> None:
     assert read_policy(where) is None
     assert json.loads(sbx("policy", "reset", "-f", "--json").out)["action"] == "unchanged"
     assert sbx("policy", "init", "deny-all").status == 0
+
+
+def test_the_users_own_indexes_come_with_balanced(
+    sbx: Call, where: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "https://user:word@10.0.0.9:8443/simple")
+    done = sbx("policy", "init", "balanced")
+    assert "10.0.0.9:8443 (the settings of pip name it: PIP_INDEX_URL)" in done.err
+    assert "word" not in done.err
+    rules = {row["name"]: row for row in json.loads(sbx("policy", "ls", "--json").out)["rules"]}
+    assert rules["mirror-pip"]["provenance"] == {"created_via": "default"}
+    assert sbx("policy", "check", "network", "10.0.0.9:8443").status == 0
+    assert sbx("policy", "rm", "network", "-f", "--id", "mirror-pip").status == 0
+    assert sbx("policy", "check", "network", "10.0.0.9:8443").status == 1
+
+
+@pytest.mark.parametrize("words", [["allow-all"], ["deny-all"], ["balanced", "--no-mirrors"]])
+def test_they_do_not_come_otherwise(
+    sbx: Call, where: Paths, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "https://10.0.0.9:8443/simple")
+    sbx("policy", "init", *words)
+    found = read_policy(where)
+    assert found is not None
+    assert found.added == ()
+
+
+def test_a_sandbox_comes_up_closed_when_nobody_can_be_asked(
+    sbx: Call, where: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    posture.ensure(App())
+    err = capsys.readouterr().err
+    assert err.startswith("WARN: global network policy has not been initialized")
+    assert "sbx policy init" in err
+    assert read_policy(where) is None
+    sbx("policy", "init", "deny-all")
+    posture.ensure(App())
+    assert capsys.readouterr().err == ""
