@@ -13,6 +13,8 @@ from sbx.lifecycle.status import status
 from sbx.lifecycle.stop import stop
 from sbx.store import paths as names
 from sbx.store import records
+from sbx.store.approvals import forget_questions
+from sbx.store.audit import sweep_logs
 from sbx.store.paths import Paths
 from sbx.store.rules import forget_sandbox
 from sbx.system.locks import hold_lock
@@ -54,6 +56,7 @@ def remove(where: Paths, name: str, *, force: bool = False, delete_branch: bool 
         branch.remove(now.spec, delete_branch=delete_branch)
         forget_rules(where, name)  # first: killed in between, it leaves less allowed, not more
         records.delete_folder(where, name)
+    sweep_logs(where)
 
 
 def forget_rules(where: Paths, name: str) -> None:
@@ -61,6 +64,7 @@ def forget_rules(where: Paths, name: str) -> None:
 
     It allows nothing as it is, and `create` comes here again before the name is used anew.
     """
+    forget_questions(where, name)
     try:
         forget_sandbox(where, name)
     except SbxError as error:

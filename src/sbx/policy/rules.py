@@ -67,6 +67,7 @@ class Rule:
     created_via: CreatedVia = CreatedVia.ADDED
     private: bool = False  # its hosts may be at private, shared and reserved addresses
     note: str = ""  # why it is there
+    until_stop: bool = False  # of one sandbox; forgotten when that stops
 
 
 class DenyKind(StrEnum):

@@ -133,6 +133,12 @@ def drop_sandbox(rules: RuleSet, sandbox: str) -> RuleSet:
     return replace(rules, added=tuple(r for r in rules.added if r.sandbox != sandbox))
 
 
+def drop_session(rules: RuleSet, sandbox: str) -> RuleSet:
+    """Forget the rules that a sandbox had until it stopped."""
+    kept = (r for r in rules.added if not (r.until_stop and r.sandbox == sandbox))
+    return replace(rules, added=tuple(kept))
+
+
 def unused_name(rules: RuleSet, effect: Effect, resources: tuple[Resource, ...]) -> str:
     """A name for a new rule, after its first resource, that no other rule has."""
     wanted = f"{effect}-{resources[0]}"

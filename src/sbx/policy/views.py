@@ -13,6 +13,11 @@ from sbx.policy.rules import CreatedVia, Decision, DenyKind, Effect, Origin, Rul
 from sbx.policy.ruleset import RuleSet, is_editable, remove_command
 
 LOCAL_POLICY = "local-policy"
+# The reader is often an agent: what it needs to know is that trying on is of no use.
+_ADVICE = (
+    "This works on the host only, and there is no other way out. An agent should tell the user\n"
+    "this command, or go on without it; once it is allowed, the same request works at once."
+)
 # Whoever wants the rest of the special addresses has to know what they are.
 _NAMEABLE = (Kind.PRIVATE, Kind.SHARED, Kind.RESERVED, Kind.LOOPBACK)
 
@@ -50,6 +55,7 @@ class RuleRow(TypedDict):
     http_targets: NotRequired[list[HttpTarget]]
     private: NotRequired[bool]
     note: NotRequired[str]
+    until_stop: NotRequired[bool]
 
 
 class Governance(TypedDict):
@@ -150,6 +156,8 @@ def rule_row(rules: RuleSet, rule: Rule) -> RuleRow:
         row["private"] = True
     if rule.note:
         row["note"] = rule.note
+    if rule.until_stop:
+        row["until_stop"] = True
     return row
 
 
@@ -271,13 +279,24 @@ def remedy(decision: Decision, to: Endpoint, sandbox: str | None = None) -> str 
             return None
 
 
+def approval_text(to: Endpoint) -> str:
+    """The body of a 403 for what the user will be asked about."""
+    return (
+        f"Approval required for {to}.\n\n"
+        "Review and respond with:\n  sbx policy approval ls\n"
+        f"{_ADVICE}\n"
+    )
+
+
 def block_text(decision: Decision, to: Endpoint, sandbox: str | None = None) -> str:
     """The body of a 403: what was blocked, why, and how the user can allow it."""
     lines = [f"Blocked by network policy: {to}", f"  detail: {decision.reason}"]
     if decision.rule is not None:
         lines += [f"  rule: {decision.rule.name}", f"  origin: {decision.origin}"]
     if command := remedy(decision, to, sandbox):
-        lines += ["The user of the host can allow it with:", f"  {command}"]
+        lines += ["The user can allow it, on the host, with:", f"  {command}", _ADVICE]
+    else:
+        lines.append("No command allows it: it is closed to every sandbox.")
     return "\n".join(lines) + "\n"
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sbx.policy.hosts import Address, Endpoint
-from sbx.policy.rules import Decision
-from sbx.policy.views import block_text
+from sbx.policy.rules import Decision, DenyKind
+from sbx.policy.views import approval_text, block_text
 from sbx.proxy.client import Client, Meter
 from sbx.proxy.connections import Connections, PolicySource
 from sbx.proxy.dns.standins import StandIns
@@ -32,9 +32,12 @@ class Context:
     limits: Limits
     sandbox: str | None = None  # its name, for the command in a refusal
     interception: Interception | None = None  # None: TLS always passes unread
+    approvals: bool = False  # the user is asked about what no rule allows
 
     def refusal(self, decision: Decision, to: Endpoint) -> str:
         """The text of a 403."""
+        if self.approvals and decision.kind is DenyKind.DEFAULT:
+            return approval_text(to)
         return block_text(decision, to, self.sandbox)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writing an audit log: a bounded queue before one thread, so that nobody waits for the disk.
 
-What is allowed does not depend on it (docs/decisions/0008-log-and-traffic.md): while the log cannot
+What is allowed does not depend on it (docs/decisions/0009-log-and-traffic.md): while the log cannot
 be written, entries wait; when too many do, they are counted, and the count is logged later.
 """
 

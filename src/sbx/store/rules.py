@@ -21,7 +21,7 @@ from sbx.policy.paths import parse_glob
 from sbx.policy.patterns import parse_resource
 from sbx.policy.presets import Preset
 from sbx.policy.rules import METHODS, CreatedVia, DenyKind, Effect, HttpMatch, Origin, Rule
-from sbx.policy.ruleset import Removed, RuleSet, drop_sandbox
+from sbx.policy.ruleset import Removed, RuleSet, drop_sandbox, drop_session
 from sbx.store.paths import POLICY, Paths, make_private
 from sbx.system import codec
 from sbx.system.files import read_bounded, sync_folder, write_atomic
@@ -58,6 +58,7 @@ class StoredRule:
     created_via: CreatedVia = CreatedVia.ADDED
     private: bool = False
     note: str = ""
+    until_stop: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,11 +167,21 @@ def forget_sandbox(where: Paths, sandbox: str) -> None:
         PermanentError: as `read_policy`.
         HostError: the file cannot be written.
     """
+    _tidy(where, lambda rules: drop_sandbox(rules, sandbox))
+
+
+def forget_session(where: Paths, sandbox: str) -> None:
+    """Remove the rules that a sandbox had until it stopped (raises as `forget_sandbox`)."""
+    _tidy(where, lambda rules: drop_session(rules, sandbox))
+
+
+def _tidy(where: Paths, change: Callable[[RuleSet], RuleSet]) -> None:
+    """Change the rules if there are any and the change makes a difference."""
     if not (where.config / POLICY).exists():
         return
     with hold_lock(where.config / _LOCK):
         rules = read_policy(where)
-        if rules is not None and (kept := drop_sandbox(rules, sandbox)) != rules:
+        if rules is not None and (kept := change(rules)) != rules:
             _write(where, kept)
 
 
@@ -230,6 +241,8 @@ def _to_rule(stored: StoredRule) -> Rule:
         if unknown := set(stored.http.methods) - set(METHODS):
             raise UserError(f"rule `{stored.id}`: unknown method {sorted(unknown)[0]!r}")
         http = HttpMatch(methods=frozenset(stored.http.methods), path=parse_glob(stored.http.path))
+    if stored.until_stop and stored.sandbox is None:
+        raise UserError(f"rule `{stored.id}`: only one sandbox stops, not all")
     if not stored.id or not stored.resources or not stored.protocols:
         raise UserError(f"rule `{stored.id}` is about nothing")
     if http is not None and Protocol.UDP in stored.protocols:
@@ -246,6 +259,7 @@ def _to_rule(stored: StoredRule) -> Rule:
         created_via=stored.created_via,
         private=stored.private,
         note=stored.note,
+        until_stop=stored.until_stop,
     )
 
 
@@ -266,6 +280,7 @@ def _to_stored(rule: Rule) -> StoredRule:
         created_via=rule.created_via,
         private=rule.private,
         note=rule.note,
+        until_stop=rule.until_stop,
     )
 
 

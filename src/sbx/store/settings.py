@@ -107,6 +107,14 @@ CATALOGUE: tuple[Key, ...] = (
         choices=("bare", "wrapped"),
     ),
     Key(
+        name="policy.approvals",
+        type=Type.BOOL,
+        default=False,
+        description="Collect what no rule allows, for `sbx policy approval`",
+        env_var="SBX_APPROVALS",
+        requires_restart=True,
+    ),
+    Key(
         name="sandbox.autoStopSeconds",
         type=Type.INT,
         default=30,

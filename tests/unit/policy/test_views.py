@@ -190,6 +190,24 @@ def test_a_block_explains_itself() -> None:
         "  detail: denied by rule deny c.com (c.com)",
         "  rule: deny c.com",
         "  origin: local",
-        "The user of the host can allow it with:",
+        "The user can allow it, on the host, with:",
         f"  sbx policy rm network --id {DENY.id} --resource 'c.com'",
+        "This works on the host only, and there is no other way out. An agent should tell the user",
+        "this command, or go on without it; once it is allowed, the same request works at once.",
     ]
+
+
+def test_a_block_that_no_command_opens_says_so() -> None:
+    denied = OPEN.compile().dial(to("x.com"), parse_address("169.254.169.254"))
+    text = views.block_text(denied, to("x.com"))
+    assert "a cloud metadata address that no rule names" in text
+    assert text.endswith("No command allows it: it is closed to every sandbox.\n")
+    assert "sbx policy" not in text
+
+
+def test_what_the_user_is_asked_about() -> None:
+    lines = views.approval_text(to("c.com")).splitlines()
+    assert lines[:4] == [
+        "Approval required for c.com:443.", "", "Review and respond with:",
+        "  sbx policy approval ls",
+    ]  # fmt: skip

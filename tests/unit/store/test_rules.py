@@ -257,6 +257,7 @@ def test_the_stored_form_is_stable(where: Paths) -> None:
                 "created_via": "added",
                 "private": False,
                 "note": "",
+                "until_stop": False,
             }
         ],
     }

@@ -6,7 +6,7 @@ from __future__ import annotations
 import click
 
 from sbx.cli.group import Group
-from sbx.cli.policy import edit, posture, show
+from sbx.cli.policy import approval, edit, log, posture, show
 
 _EXAMPLES = """
 # Once: what coding agents need from day to day
@@ -30,9 +30,11 @@ def command() -> None:
 
 
 for _part in (
+    approval.approval,
     edit.allow,
     edit.deny,
     edit.rm,
+    log.log,
     posture.init,
     posture.reset,
     show.check,
