@@ -14,10 +14,11 @@ import hashlib
 import json
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import cast
 
 from sbx.errors import SbxError
 from sbx.store import records
@@ -66,6 +67,16 @@ class Entry:
     duration_s: float = 0.0
     detail: str = ""
     count: int = 1  # equal look-ups that came together
+
+
+_DEFAULTS = tuple((field.name, field.default) for field in dataclasses.fields(Entry))
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys((name for name, _ in _DEFAULTS), (str,)),
+    "allowed": (bool,),
+    "port": (int, type(None)),
+    **dict.fromkeys(("sent_bytes", "received_bytes", "count"), (int,)),
+    "duration_s": (float, int),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,9 +194,28 @@ def parse(line: bytes) -> Record | None:
     """The record of a line without its newline; None if it is none."""
     parts = split(line)
     try:
-        return None if parts is None else codec.loads(Record, parts[0])
-    except codec.CodecError:
+        if parts is None:
+            return None
+        data: object = json.loads(parts[0])
+        entry = data.pop("entry", None) if isinstance(data, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        record = codec.from_json(Record, data)
+        return record if entry is None else replace(record, entry=_entry(entry))  # pyright: ignore[reportUnknownArgumentType]
+    except ValueError:  # CodecError is one
         return None
+
+
+def _entry(data: object) -> Entry:
+    """As the codec does it, at a tenth of the time: a log holds tens of thousands."""
+    if not isinstance(data, dict):
+        raise codec.CodecError("an entry is an object")
+    fields = cast("dict[str, object]", data)
+    for name, value in fields.items():
+        if type(value) not in _TYPES.get(name, ()):
+            raise codec.CodecError(f"`{name}` is unknown, or of another type")
+    try:
+        return Entry(**{**fields, "kind": Kind(str(fields.get("kind")))})  # type: ignore[arg-type]  # checked above
+    except TypeError as error:  # one is missing
+        raise codec.CodecError(str(error)) from error
 
 
 def sweep_logs(where: Paths, kept: int = 50) -> None:
@@ -209,11 +239,15 @@ def _is_of(where: Paths, log: Log) -> bool:
         return True  # damaged, but there: who knows
 
 
-def _compact(value: object) -> codec.Json:
+def _compact(record: Record) -> codec.Json:
     """As `codec.to_json`, without what has its default value."""
-    assert dataclasses.is_dataclass(value)
-    return {
-        field.name: _compact(found) if dataclasses.is_dataclass(found) else codec.to_json(found)
-        for field in dataclasses.fields(value)
-        if (found := getattr(value, field.name)) != field.default
-    }
+    found: dict[str, codec.Json] = {"seq": record.seq, "at": codec.to_json(record.at)}
+    if record.entry is not None:
+        entry = record.entry
+        found["entry"] = {
+            name: value for name, default in _DEFAULTS if (value := getattr(entry, name)) != default
+        }
+    for name in ("opened", "lost", "repaired"):
+        if (value := getattr(record, name)) is not None:
+            found[name] = codec.to_json(value)
+    return found
