@@ -168,6 +168,23 @@ def test_the_hosts_loopback_takes_a_rule_about_localhost(
     assert "Blocked by network policy" in curl(box, url)[1]
 
 
+def test_the_log_shows_what_passed_and_what_was_blocked(
+    box: Installation, site: SiteServer
+) -> None:
+    where = f"{SITE}:{port_of(site)}"
+    curl(box, f"http://{where}/logged")
+    curl(box, "https://unlisted.example/", before=DIRECT)
+    curl(box, "https://unlisted.example/")
+    found = json.loads(box.ok("policy", "log", NAME, "--json").out)
+    allowed = {(row["host"], row["proxy_type"]) for row in found["allowed"]}
+    blocked = {(row["host"], row["proxy_type"], row["reason"]) for row in found["blocked"]}
+    assert (where, "forward") in allowed
+    why = "no matching allow rule (default deny)"
+    assert ("unlisted.example:443", "forward-bypass", why) in blocked
+    assert ("unlisted.example", "network", why) in blocked
+    box.ok("policy", "log", NAME, "--verify")
+
+
 def test_a_tightened_policy_cuts_a_download(box: Installation, site: SiteServer) -> None:
     allow(box, f"allow localhost:{port_of(site)}")
     site.ended.clear()

@@ -39,6 +39,7 @@ class Plan:
     folder: Path
     is_first_start: bool  # it was never up, so whatever is on its data disk is nobody's
     cgroups: CgroupSupport
+    approvals: bool = False  # the user is asked about what no rule allows
 
     @property
     def mounts(self) -> tuple[Mount, ...]:

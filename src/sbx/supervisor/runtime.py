@@ -149,7 +149,9 @@ async def _network(
     from sbx.supervisor.way_out import open_way_out  # noqa: PLC0415 - loaded just now
 
     async with events.phase(readiness.WAY_OUT):
-        way_out = open_way_out(plan.where, plan.spec.name, network.listeners, on_event)
+        way_out = open_way_out(
+            plan.where, plan.spec.name, network.listeners, on_event, approvals=plan.approvals
+        )
         return network, await stack.enter_async_context(way_out)
 
 

@@ -25,7 +25,6 @@ from sbx.control.messages import Reply, Request, Verb
 from sbx.control.server import Connection, serve_control
 from sbx.errors import ConflictError, PermanentError, SbxError, TransientError
 from sbx.lifecycle.warm import make_in_background
-from sbx.proxy.events import Event
 from sbx.sandbox.parts import Accel
 from sbx.sandbox.record import Failure
 from sbx.sandbox.spec import SandboxSpec
@@ -34,6 +33,7 @@ from sbx.sandbox.status import Live
 from sbx.store import paths as names
 from sbx.store import records
 from sbx.store.paths import Paths
+from sbx.store.rules import forget_session
 from sbx.store.settings import load_settings
 from sbx.supervisor.alive import cancel, machine_ended
 from sbx.supervisor.clock import follow_clock
@@ -41,9 +41,11 @@ from sbx.supervisor.events import Events
 from sbx.supervisor.guest_git import GuestGit, bring_over
 from sbx.supervisor.idle import IdleTimer
 from sbx.supervisor.plan import Plan
+from sbx.supervisor.recorder import Recorder
 from sbx.supervisor.runtime import Runtime, bring_up
 from sbx.supervisor.space import keep_going, standing_still
 from sbx.supervisor.spare import SpareSession
+from sbx.supervisor.way_out import OnEvent
 from sbx.system.cgroup import find_support
 from sbx.system.fds import allow_descriptors
 from sbx.system.files import private_folder
@@ -74,9 +76,26 @@ def supervise(where: Paths, name: str, *, report: socket.socket, slot: int) -> N
         return
     spec = records.read_spec(where, name)
     first = records.read_record(where, name).starts == 0
-    plan = Plan(where=where, spec=spec, folder=folder, is_first_start=first, cgroups=find_support())
-    grace_s = float(load_settings(where).number("sandbox.autoStopSeconds"))
+    settings = load_settings(where)
+    plan = Plan(
+        where=where,
+        spec=spec,
+        folder=folder,
+        is_first_start=first,
+        cgroups=find_support(),
+        approvals=settings.flag("policy.approvals"),
+    )
+    end_session_rules(where, name)  # of a supervisor that was killed
+    grace_s = float(settings.number("sandbox.autoStopSeconds"))
     asyncio.run(Supervisor(plan, events, slot=slot, grace_s=grace_s).run())
+
+
+def end_session_rules(where: Paths, name: str) -> None:
+    """Forget what was allowed until the stop; a policy that cannot be read has no rules."""
+    try:
+        forget_session(where, name)
+    except SbxError as error:
+        log.warning("rules until the stop are not removed: %s", error.message)
 
 
 class Supervisor:
@@ -119,20 +138,25 @@ class Supervisor:
             asyncio.get_running_loop().add_signal_handler(number, self._ask_stop)
         async with serve_control(run_folder / names.CONTROL_SOCKET, self._handle):
             self._events.write("started", pid=os.getpid())
-            self._life = asyncio.create_task(self._live(), name="life")
+            recorder = Recorder(
+                where, name, self._spec.id, self._events, approvals=self._plan.approvals
+            )
+            self._life = asyncio.create_task(self._live(recorder), name="life")
             step: StopStep | None = None
             with contextlib.suppress(asyncio.CancelledError):  # stopped before it was up
                 step = await self._life
+            await recorder.close()
+            end_session_rules(where, name)
             self._write_end()
             shutil.rmtree(run_folder, ignore_errors=True)
             await self._answer_stoppers(step)
 
-    async def _live(self) -> StopStep | None:
+    async def _live(self, on_network_event: OnEvent) -> StopStep | None:
         """From the first step of the bring-up until nothing runs any more."""
         try:
             async with (
                 bring_up(
-                    self._plan, self._events, self._on_agent_event, self._on_network_event
+                    self._plan, self._events, self._on_agent_event, on_network_event
                 ) as runtime,
                 bring_over(self._plan, runtime.open_session) as self._git,
             ):
@@ -322,10 +346,6 @@ class Supervisor:
                 self._ask_stop()
             case _:
                 assert_never(event)
-
-    def _on_network_event(self, event: Event) -> None:
-        """Something the way out decided; names in it are the guest's."""
-        log.debug("network: %s", event)
 
     def _ask_stop(self) -> None:
         self._stop_asked.set()

@@ -37,7 +37,13 @@ class WayOut:
     """What serves the guest's DNS questions and connections, as long as `open_way_out` lasts."""
 
     def __init__(
-        self, policy: PolicyWatch, resolver: HostResolver, sandbox: str, on_event: OnEvent
+        self,
+        policy: PolicyWatch,
+        resolver: HostResolver,
+        sandbox: str,
+        on_event: OnEvent,
+        *,
+        approvals: bool,
     ) -> None:
         self._policy = policy
         self._limits = limits = Limits()
@@ -51,6 +57,7 @@ class WayOut:
             on_event=on_event,
             limits=limits,
             sandbox=sandbox,
+            approvals=approvals,
         )
         self._serving: asyncio.Task[None] | None = None
 
@@ -87,15 +94,22 @@ class WayOut:
 
 @contextlib.asynccontextmanager
 async def open_way_out(
-    where: Paths, sandbox: str, listeners: Listeners, on_event: OnEvent
+    where: Paths,
+    sandbox: str,
+    listeners: Listeners,
+    on_event: OnEvent,
+    *,
+    approvals: bool = False,
 ) -> AsyncGenerator[WayOut]:
     """Serve a sandbox's ways out for the block; `on_event` is told of every decision.
+
+    With `approvals`, a block of what no rule allows says that the user is being asked.
 
     What the policy is matters to nobody here: without one, everything is denied.
     """
     policy = PolicyWatch(where, sandbox)
     resolver = HostResolver(Limits().max_lookups)
-    way_out = WayOut(policy, resolver, sandbox, on_event)
+    way_out = WayOut(policy, resolver, sandbox, on_event, approvals=approvals)
     try:
         await policy.start()
         way_out.start(listeners)

@@ -12,7 +12,7 @@ from sbx.cli.app import App, Format
 from sbx.cli.group import Group
 from sbx.cli.options import format_options, pass_app, sandbox_names
 from sbx.cli.output import Json, clean, emit, note, out, table, talk, timestamp
-from sbx.cli.policy.scope import known_sandbox
+from sbx.cli.policy.scope import known_sandbox, put_in_force
 from sbx.errors import ConflictError, NotFoundError, UserError
 from sbx.policy.hosts import Endpoint, parse_host
 from sbx.policy.patterns import parse_resources
@@ -118,6 +118,7 @@ def _respond(app: App, number: str, answer: str, scope: str) -> None:
         note(clean(error.message))  # somebody has said so by another way
         rule = None
     answered(app.paths, one)
+    put_in_force(app)
     if app.format is not Format.TABLE:
         emit(app, {**_document(one), "status": "allowed" if effect is Effect.ALLOW else "denied",
                    "scope": scope, "rule_id": rule.id if rule else None})  # fmt: skip

@@ -15,7 +15,7 @@ from sbx.cli.app import App, Format
 from sbx.cli.group import Command, Group
 from sbx.cli.options import format_options, pass_app
 from sbx.cli.output import Json, clean, emit, note, out, talk, warn
-from sbx.cli.policy.scope import http_options, known_sandbox, sandbox_option
+from sbx.cli.policy.scope import http_options, known_sandbox, put_in_force, sandbox_option
 from sbx.cli.prompt import confirm
 from sbx.policy import views
 from sbx.policy.hosts import Endpoint, HostName, Protocol
@@ -159,6 +159,7 @@ def _rm(
             instead=f"sbx policy rm network {shlex.join(flags)} -f",
         )  # fmt: skip
     gone = change_policy(app.paths, change)
+    put_in_force(app)
     if app.format is not Format.TABLE:
         emit(app, [_row("removed", need_policy(app.paths), rule) for rule in gone])
         return
@@ -193,6 +194,7 @@ def _add(app: App, effect: Effect, typed: _Typed) -> None:
         return add(rules, rule)
 
     added = change_policy(app.paths, change)
+    put_in_force(app)
     rules = need_policy(app.paths)
     if left := [str(r) for r in resources if r not in added.resources]:
         note(f"already there, and not added again: {clean(', '.join(left))}")

@@ -13,6 +13,7 @@ from sbx.cli.app import App, Format
 from sbx.cli.group import Command
 from sbx.cli.options import format_options, pass_app
 from sbx.cli.output import Json, clean, emit, out, talk, warn
+from sbx.cli.policy.scope import put_in_force
 from sbx.cli.prompt import can_ask, confirm
 from sbx.errors import ConflictError, UserError
 from sbx.policy import views
@@ -80,6 +81,7 @@ def choose(app: App, preset: Preset, *, mirrors: bool = True) -> list[views.Rule
     if preset is Preset.BALANCED and mirrors and read_policy(app.paths) is None:
         extra = _mirrors(preset)
     rules = init_policy(app.paths, preset, extra)
+    put_in_force(app)
     talk(f"{preset.posture}: {_SAYS[preset]}")
     for rule in extra:
         talk(clean(f"Allowed too: {', '.join(map(str, rule.resources))} ({rule.note})"))
@@ -153,6 +155,7 @@ def reset(app: App, force: bool) -> None:
     if not force:
         confirm(app, "Forget the network policy with all rules?", instead="sbx policy reset -f")
     there = delete_policy(app.paths)
+    put_in_force(app)
     if app.format is not Format.TABLE:
         emit(app, {"action": "removed" if there else "unchanged", "resource": "policy"})
         return

@@ -11,7 +11,9 @@ import click
 from sbx.cli import engine
 from sbx.cli.app import App
 from sbx.cli.options import sandbox_names
+from sbx.cli.output import clean, warn
 from sbx.errors import NotFoundError
+from sbx.lifecycle.enforce import enforce_policy
 from sbx.policy.hosts import Protocol
 from sbx.store import records
 
@@ -44,6 +46,15 @@ def known_sandbox(app: App, name: str | None) -> str | None:
     if name is not None and engine.known(name) not in records.names(app.paths):
         raise NotFoundError(f'sandbox not found: "{name}"', hint="Run: sbx ls")
     return name
+
+
+def put_in_force(app: App) -> None:
+    """Wait until running sandboxes have the changed policy; say it where that is not known."""
+    for name, error in enforce_policy(app.paths).items():
+        warn(
+            f"sandbox {clean(name)} may not have the new policy in force yet: "
+            f"{clean(error.message)}; it follows by itself"
+        )
 
 
 def one_protocol(text: str | None) -> Protocol:
