@@ -19,6 +19,7 @@ from sbx.errors import ConflictError, NotFoundError, UserError
 from sbx.image.store import ImageStore
 from sbx.lifecycle.branch import GitPlan, plan_branch, repository_of
 from sbx.lifecycle.request import CreateRequest
+from sbx.policy.patterns import Resource, parse_resources
 from sbx.sandbox.git import GitMode
 from sbx.sandbox.name import check_name, default_name, free_name
 from sbx.sandbox.spec import AccelChoice, Mount, Resources, SandboxSpec
@@ -46,6 +47,7 @@ class Wanted:
     typed: Typed
     env: dict[str, str]
     repository: Repository | None = None  # with --branch
+    deny_network: tuple[Resource, ...] = ()
 
 
 def want(app: App, agent: str, paths: Sequence[str], typed: Typed) -> Wanted:
@@ -71,7 +73,10 @@ def want(app: App, agent: str, paths: Sequence[str], typed: Typed) -> Wanted:
                 hint=f"Name it: sbx run {clean(agent)} . --branch auto",
             )
         repository = repository_of(found[0], flag="--branch")
-    return Wanted(agent=agent, mounts=found, typed=typed, env=env, repository=repository)
+    denied = parse_resources(",".join(typed.deny_network)) if typed.deny_network else ()
+    return Wanted(
+        agent=agent, mounts=found, typed=typed, env=env, repository=repository, deny_network=denied
+    )  # fmt: skip
 
 
 def check_agent(agent: str) -> None:
@@ -138,6 +143,7 @@ def request(app: App, wanted: Wanted, *, name: str) -> CreateRequest:
         masks=wanted.typed.masks,
         private_paths=private_paths(wanted.typed.private, wanted.mounts),
         git_unsafe=wanted.typed.git_unsafe,
+        deny_network=wanted.deny_network,
     )
 
 

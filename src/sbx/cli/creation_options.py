@@ -20,6 +20,7 @@ _TEXTS = {
     "disk": "Size of the disk, sparse, such as 40g (default: setting sandbox.disk)",
     "memory": "Memory, such as 512m or 8g (default: half of the host's, at most 32g)",
     "cpus": "Processors; 0 for all of the host's (default 0)",
+    "deny": "Deny hosts to this sandbox, whatever the policy allows (repeat, or a comma list)",
     "timings": "Show where the time of the start went (also: SBX_TIMINGS=1)",
     "git_unsafe": "Leave .git/hooks, .git/config and the like writable inside",
     "private": "Folder below the workspace that the sandbox has on its own disk (repeat)",
@@ -45,6 +46,7 @@ class Typed:
     git_unsafe: bool
     env: tuple[str, ...]
     env_files: tuple[str, ...]
+    deny_network: tuple[str, ...]
     quiet: bool
 
 
@@ -71,6 +73,7 @@ def creation_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help=_TEXTS["timings"],
         ),
         click.option("--accel", type=kinds, metavar="KIND", help=_TEXTS["accel"]),
+        click.option("--deny-network", multiple=True, metavar="PATTERN", help=_TEXTS["deny"]),
         env_options,
         click.option("-t", "--template", metavar="TEMPLATE", help=_TEXTS["template"]),
         click.option("--disk", metavar="SIZE", help=_TEXTS["disk"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sbx.policy.patterns import Resource
 from sbx.sandbox.git import GitWorkspace
 from sbx.sandbox.spec import AccelChoice, Mount, Resources
 
@@ -26,3 +27,4 @@ class CreateRequest:
     masks: tuple[str, ...] = ()
     private_paths: tuple[str, ...] = ()
     git_unsafe: bool = False
+    deny_network: tuple[Resource, ...] = ()  # rules of this sandbox from its beginning

@@ -12,12 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from sbx.errors import ConflictError, NotFoundError, PermanentError
+from sbx.errors import ConflictError, NotFoundError, PermanentError, UserError
+from sbx.lifecycle.create import add_denials
 from sbx.lifecycle.enforce import enforce_policy
 from sbx.lifecycle.prune import plan_prune, prune, remove_all
 from sbx.lifecycle.remove import remove
+from sbx.lifecycle.request import CreateRequest
 from sbx.lifecycle.status import damaged, list_all, status
 from sbx.lifecycle.stop import StopResult, stop
+from sbx.policy.patterns import parse_resources
 from sbx.policy.presets import Preset
 from sbx.sandbox.spec import AccelChoice, Resources, SandboxSpec
 from sbx.sandbox.state import State
@@ -27,7 +30,7 @@ from sbx.store.paths import Paths, make_private
 from sbx.store.rules import init_policy, need_policy
 from tests.kit.fake_supervisor import paths_below
 from tests.kit.installation import ROOT
-from tests.unit.policy.factories import rule
+from tests.unit.policy.factories import rule, to
 
 Supervise = Callable[[str, str], subprocess.Popen[bytes]]
 
@@ -241,3 +244,20 @@ def test_a_policy_that_cannot_be_read_is_no_obstacle_to_removing(where: Paths) -
     remove(where, "one")
     assert records.names(where) == ()
     assert (where.config / names.POLICY).read_text() == "{"
+
+
+def test_denials_of_a_new_sandbox_are_its_own(where: Paths) -> None:
+    request = CreateRequest(
+        name="one",
+        agent="shell",
+        mounts=(),
+        resources=Resources(cpus=1, memory_bytes=1 << 29, disk_bytes=1 << 30),
+        deny_network=parse_resources("a.com,**.b.com:443"),
+    )
+    with pytest.raises(UserError, match="has not been initialized"):
+        add_denials(where, request)
+    init_policy(where, Preset.ALLOW_ALL)
+    add_denials(where, request)
+    rules = need_policy(where)
+    assert not rules.compile("one").connection(to("x.b.com")).allowed
+    assert rules.compile("two").connection(to("x.b.com")).allowed

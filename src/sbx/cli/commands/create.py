@@ -48,7 +48,7 @@ def command(app: App, agent: str, paths: tuple[str, ...], typed: Typed) -> None:
     if app.format is Format.TABLE:
         out(creation.summary(request))
     creation.warn_of_limits(request)
-    posture.ensure(app)
+    posture.ensure(app, needed=bool(request.deny_network))
     with Steps(quiet=typed.quiet) as progress:
         made = engine.create(app, request, progress)
     if app.format is not Format.TABLE:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -196,6 +197,12 @@ def _tell_other_mounts(same: SandboxStatus, wanted: creation.Wanted) -> None:
 def _attach(app: App, found: SandboxStatus, typed: Typed) -> _Target:
     name = found.spec.name
     ignored = [f"--{option}" for option in _CREATION_ONLY if getattr(typed, option) is not None]
+    if typed.deny_network:
+        denied = shlex.join(typed.deny_network)
+        raise ConflictError(
+            f"sandbox `{name}` already exists: --deny-network is for its creation",
+            hint=f"Run: sbx policy deny network --sandbox {name} {denied}",
+        )
     if ignored:
         warn(f"{', '.join(ignored)} ignored: sandbox {name} already exists")
     env = collect(typed.env, typed.env_files)
@@ -214,7 +221,7 @@ def _create(app: App, wanted: creation.Wanted) -> _Target:
     if not wanted.typed.quiet:
         talk(creation.summary(request))
     creation.warn_of_limits(request)
-    posture.ensure(app)
+    posture.ensure(app, needed=bool(request.deny_network))
     with Steps(quiet=wanted.typed.quiet) as progress:
         engine.create(app, request, progress)
     if not wanted.typed.quiet:

@@ -7,6 +7,7 @@ import uuid
 from enum import StrEnum
 
 import click
+from click.shell_completion import CompletionItem
 
 from sbx.cli.app import App, Format
 from sbx.cli.group import Group
@@ -52,6 +53,19 @@ class Scope(StrEnum):
     GLOBAL = "global"
 
 
+def _numbers(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:  # fmt: skip
+    """Open questions, for completion in a shell."""
+    del param
+    found = pending(ctx.ensure_object(App).paths)
+    return [
+        CompletionItem(one.id, help=f"{clean(one.sandbox)} {clean(one.resource)}")
+        for one in found
+        if one.id.startswith(incomplete)
+    ]
+
+
 @click.group("approval", cls=Group, examples=_LS_EXAMPLES)
 def approval() -> None:
     """Answer what sandboxes ask for.
@@ -81,7 +95,7 @@ def _ls(app: App, sandbox: str | None) -> None:
 
 
 @approval.command("inspect", examples="sbx policy approval inspect 1f0c9ab2")
-@click.argument("number", metavar="ID")
+@click.argument("number", metavar="ID", shell_complete=_numbers)
 @format_options
 @pass_app
 def _inspect(app: App, number: str) -> None:
@@ -95,7 +109,7 @@ def _inspect(app: App, number: str) -> None:
 
 
 @approval.command("respond", examples=_RESPOND_EXAMPLES)
-@click.argument("number", metavar="ID")
+@click.argument("number", metavar="ID", shell_complete=_numbers)
 @click.argument("answer", type=click.Choice([e.value for e in Effect]))
 @click.option(
     "--scope", type=click.Choice([s.value for s in Scope]), metavar="SCOPE", default="sandbox",

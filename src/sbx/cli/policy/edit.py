@@ -15,7 +15,13 @@ from sbx.cli.app import App, Format
 from sbx.cli.group import Command, Group
 from sbx.cli.options import format_options, pass_app
 from sbx.cli.output import Json, clean, emit, note, out, talk, warn
-from sbx.cli.policy.scope import http_options, known_sandbox, put_in_force, sandbox_option
+from sbx.cli.policy.scope import (
+    http_options,
+    known_sandbox,
+    put_in_force,
+    rule_names,
+    sandbox_option,
+)
 from sbx.cli.prompt import confirm
 from sbx.policy import views
 from sbx.policy.hosts import Endpoint, HostName, Protocol
@@ -125,7 +131,9 @@ def _deny(
 
 @rm.command("network", cls=Command, examples=_RM_EXAMPLES)
 @sandbox_option("Rules of this sandbox (default: those for all)")
-@click.option("--id", "rule_id", metavar="ID", help="The rule with this id or name")
+@click.option(
+    "--id", "rule_id", metavar="ID", shell_complete=rule_names, help="The rule with this id or name"
+)  # fmt: skip
 @click.option("--resource", metavar="RESOURCE", help="The rules with this pattern")
 @http_options
 @click.option("-f", "--force", is_flag=True, help="Do not ask")

@@ -22,7 +22,7 @@ from sbx.policy.rules import Rule
 from sbx.policy.ruleset import RuleSet
 from sbx.store.mirrors import Machine, find_mirrors, mirror_rules
 from sbx.store.paths import POLICY
-from sbx.store.rules import NOT_INITIALIZED, delete_policy, init_policy, read_policy
+from sbx.store.rules import NOT_INITIALIZED, delete_policy, init_policy, need_policy, read_policy
 
 _INIT_EXAMPLES = """
 # What coding agents need from day to day, and nothing else
@@ -88,17 +88,20 @@ def choose(app: App, preset: Preset, *, mirrors: bool = True) -> list[views.Rule
     return [views.rule_row(rules, rule) for rule in extra]
 
 
-def ensure(app: App) -> None:
+def ensure(app: App, *, needed: bool = False) -> None:
     """Before a sandbox comes up: let the person choose a posture where none was chosen yet.
 
-    Nobody there to ask: it comes up closed, with a warning (docs/decisions/0008-no-posture.md).
+    Nobody there to ask: it comes up closed, with a warning (docs/decisions/0008-no-posture.md),
+    unless a posture is `needed`.
 
     Raises:
-        UserError: they gave no answer.
+        UserError: they gave no answer, or could give none and it is needed.
     """
     if (app.paths.config / POLICY).exists():
         return
     if not can_ask(app):
+        if needed:
+            need_policy(app.paths)
         warn(
             f"{NOT_INITIALIZED}: nothing can be reached from inside. "
             "Run: sbx policy init balanced (or allow-all, or deny-all)"

@@ -7,15 +7,17 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from sbx.cli import engine
 from sbx.cli.app import App
 from sbx.cli.options import sandbox_names
 from sbx.cli.output import clean, warn
-from sbx.errors import NotFoundError
+from sbx.errors import NotFoundError, SbxError
 from sbx.lifecycle.enforce import enforce_policy
 from sbx.policy.hosts import Protocol
 from sbx.store import records
+from sbx.store.rules import read_policy
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -35,6 +37,17 @@ def http_options(function: F) -> F:
     return click.option(
         "--method", metavar="METHOD,...", help="Only these HTTP methods, or ANY (HTTP rule)"
     )(function)  # fmt: skip
+
+
+def rule_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The names of rules, for completion in a shell."""
+    del param
+    try:
+        rules = read_policy(ctx.ensure_object(App).paths)
+    except SbxError:
+        return []
+    names = [rule.name for rule in rules.rules()] if rules else []
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 def known_sandbox(app: App, name: str | None) -> str | None:

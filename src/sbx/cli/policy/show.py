@@ -13,7 +13,7 @@ from sbx.cli.exit_status import ExitStatus
 from sbx.cli.group import Command, Group
 from sbx.cli.options import format_options, pass_app, sandbox_names
 from sbx.cli.output import Json, clean, emit, out, table, talk
-from sbx.cli.policy.scope import known_sandbox, one_protocol, sandbox_option
+from sbx.cli.policy.scope import known_sandbox, one_protocol, rule_names, sandbox_option
 from sbx.errors import NotFoundError
 from sbx.policy import views
 from sbx.policy.hosts import Endpoint, bad_host, parse_endpoint, parse_host, show_host, to_ascii
@@ -114,7 +114,7 @@ def _show(rules: RuleSet, wanted: Filter, *, wide: bool) -> None:
 
 
 @click.command("inspect", cls=Command, examples=_INSPECT_EXAMPLES)
-@click.argument("name", metavar="ID|NAME")
+@click.argument("name", metavar="ID|NAME", shell_complete=rule_names)
 @format_options
 @pass_app
 def inspect(app: App, name: str) -> None:

@@ -12,7 +12,7 @@ from sbx.cli.policy import posture
 from sbx.policy.presets import Preset
 from sbx.store.paths import Paths
 from sbx.store.rules import read_policy
-from tests.unit.cli.conftest import Call
+from tests.unit.cli.conftest import Call, MakeSandbox
 
 
 @pytest.mark.parametrize("preset", list(Preset))
@@ -100,3 +100,34 @@ def test_a_sandbox_comes_up_closed_when_nobody_can_be_asked(
     sbx("policy", "init", "deny-all")
     posture.ensure(App())
     assert capsys.readouterr().err == ""
+
+
+def test_denials_at_creation_need_a_posture(sbx: Call, where: Paths) -> None:
+    done = sbx("create", "shell", "--name", "one", "--deny-network", "a.com", "-q")
+    assert done.status == 1
+    assert "ERROR: global network policy has not been initialized" in done.err
+    assert not (where.sandbox("one")).exists()
+
+
+def test_denials_at_creation_are_checked_first(sbx: Call, where: Paths) -> None:
+    done = sbx("create", "shell", "--name", "one", "--deny-network", "a.com,*")
+    assert (done.status, done.out) == (1, "")
+    assert "a bare `*` is not accepted" in done.err
+
+
+def test_denials_are_not_added_to_a_sandbox_that_is_there(
+    sbx: Call, make_sandbox: MakeSandbox
+) -> None:
+    make_sandbox("one")
+    done = sbx("run", "--name", "one", "--deny-network", "a.com")
+    assert done.status == 1
+    assert "Run: sbx policy deny network --sandbox one a.com" in done.err
+
+
+def test_rules_are_completed(sbx: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    sbx("policy", "init", "deny-all")
+    sbx("policy", "allow", "network", "a.com")
+    monkeypatch.setenv("COMP_WORDS", "sbx policy inspect al")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    monkeypatch.setenv("_SBX_COMPLETE", "bash_complete")
+    assert sbx().out == "plain,allow-a.com\n"
