@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sbx.cli import engine
 from sbx.cli.app import App
@@ -19,7 +20,6 @@ from sbx.errors import ConflictError, NotFoundError, UserError
 from sbx.image.store import ImageStore
 from sbx.lifecycle.branch import GitPlan, plan_branch, repository_of
 from sbx.lifecycle.request import CreateRequest
-from sbx.policy.patterns import Resource, parse_resources
 from sbx.sandbox.git import GitMode
 from sbx.sandbox.name import check_name, default_name, free_name
 from sbx.sandbox.spec import AccelChoice, Mount, Resources, SandboxSpec
@@ -33,6 +33,9 @@ from sbx.workspace.mounts import (
     parse_mounts,
     private_paths,
 )
+
+if TYPE_CHECKING:
+    from sbx.policy.patterns import Resource
 
 # Built-in agents and the template each runs in; what it starts is the template's command.
 AGENTS: dict[str, str] = {"shell": "shell"}
@@ -73,7 +76,11 @@ def want(app: App, agent: str, paths: Sequence[str], typed: Typed) -> Wanted:
                 hint=f"Name it: sbx run {clean(agent)} . --branch auto",
             )
         repository = repository_of(found[0], flag="--branch")
-    denied = parse_resources(",".join(typed.deny_network)) if typed.deny_network else ()
+    denied: tuple[Resource, ...] = ()
+    if typed.deny_network:
+        from sbx.policy.patterns import parse_resources  # not at every start
+
+        denied = parse_resources(",".join(typed.deny_network))
     return Wanted(
         agent=agent, mounts=found, typed=typed, env=env, repository=repository, deny_network=denied
     )  # fmt: skip

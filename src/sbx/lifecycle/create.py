@@ -12,16 +12,12 @@ from sbx.lifecycle import branch
 from sbx.lifecycle.remove import forget_rules, remove
 from sbx.lifecycle.request import CreateRequest
 from sbx.lifecycle.start import Listener, start
-from sbx.policy.hosts import Protocol
-from sbx.policy.rules import Effect, Rule
-from sbx.policy.ruleset import RuleSet, add, unused_name
 from sbx.sandbox.name import check_name
 from sbx.sandbox.parts import Template
 from sbx.sandbox.spec import SandboxSpec
 from sbx.sandbox.status import SandboxStatus
 from sbx.store import records
 from sbx.store.paths import Paths, make_private
-from sbx.store.rules import change_policy
 from sbx.system.progress import Progress
 
 _UUID = Path("/proc/sys/kernel/random/uuid")  # a new one each time (random(4)); the module is slow
@@ -48,7 +44,10 @@ def create(
     records.create_folder(where, spec)
     forget_rules(where, request.name)  # of an earlier one, whose removal did not get that far
     try:
-        add_denials(where, request)
+        if request.deny_network:
+            from sbx.lifecycle.denials import add_denials  # noqa: PLC0415 - rarely needed, and large
+
+            add_denials(where, request)
     except BaseException:  # it must not be there without what was to be denied
         remove(where, request.name, force=True)
         raise
@@ -60,30 +59,6 @@ def create(
     except BaseException:
         remove(where, request.name, force=True)
         raise
-
-
-def add_denials(where: Paths, request: CreateRequest) -> None:
-    """Store what the sandbox shall not reach, whatever is allowed.
-
-    Raises:
-        UserError: no network posture was chosen.
-    """
-    if not request.deny_network:
-        return
-
-    def change(rules: RuleSet) -> tuple[RuleSet, Rule]:
-        resources = request.deny_network
-        rule = Rule(
-            id=str(uuid.uuid4()),
-            name=unused_name(rules, Effect.DENY, resources),
-            effect=Effect.DENY,
-            resources=resources,
-            protocols=frozenset(Protocol),
-            sandbox=request.name,
-        )
-        return add(rules, rule)
-
-    change_policy(where, change)
 
 
 def _spec(request: CreateRequest, template: Template) -> SandboxSpec:

@@ -16,7 +16,7 @@ from sbx.store import records
 from sbx.store.approvals import forget_questions
 from sbx.store.audit import sweep_logs
 from sbx.store.paths import Paths
-from sbx.store.rules import forget_sandbox
+from sbx.store.rule_names import mentions_sandbox
 from sbx.system.locks import hold_lock
 
 log = logging.getLogger(__name__)
@@ -65,6 +65,10 @@ def forget_rules(where: Paths, name: str) -> None:
     It allows nothing as it is, and `create` comes here again before the name is used anew.
     """
     forget_questions(where, name)
+    if not mentions_sandbox(where, name):
+        return
+    from sbx.store.rules import forget_sandbox  # noqa: PLC0415 - large, and `create` comes here too
+
     try:
         forget_sandbox(where, name)
     except SbxError as error:

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from sbx.policy.patterns import Resource
 from sbx.sandbox.git import GitWorkspace
 from sbx.sandbox.spec import AccelChoice, Mount, Resources
+
+if TYPE_CHECKING:
+    from sbx.policy.patterns import Resource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sbx.errors import ConflictError, NotFoundError, PermanentError, UserError
-from sbx.lifecycle.create import add_denials
+from sbx.lifecycle.denials import add_denials
 from sbx.lifecycle.enforce import enforce_policy
 from sbx.lifecycle.prune import plan_prune, prune, remove_all
 from sbx.lifecycle.remove import remove

@@ -11,7 +11,7 @@ from sbx.cli.creation_options import Typed, creation_options
 from sbx.cli.group import Command
 from sbx.cli.options import format_options, pass_app
 from sbx.cli.output import clean, emit, note, out, talk
-from sbx.cli.policy import posture
+from sbx.cli.policy.first_run import ensure_posture
 from sbx.cli.progress import Steps
 
 _EXAMPLES = """
@@ -48,7 +48,7 @@ def command(app: App, agent: str, paths: tuple[str, ...], typed: Typed) -> None:
     if app.format is Format.TABLE:
         out(creation.summary(request))
     creation.warn_of_limits(request)
-    posture.ensure(app, needed=bool(request.deny_network))
+    ensure_posture(app, needed=bool(request.deny_network))
     with Steps(quiet=typed.quiet) as progress:
         made = engine.create(app, request, progress)
     if app.format is not Format.TABLE:

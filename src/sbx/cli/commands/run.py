@@ -17,7 +17,7 @@ from sbx.cli.exit_status import ExitStatus
 from sbx.cli.group import TailCommand, tail
 from sbx.cli.options import format_options, pass_app
 from sbx.cli.output import clean, emit, note, out, talk, warn
-from sbx.cli.policy import posture
+from sbx.cli.policy.first_run import ensure_posture
 from sbx.cli.progress import Steps
 from sbx.cli.wayback import review_session
 from sbx.errors import ConflictError, NotFoundError
@@ -206,7 +206,7 @@ def _attach(app: App, found: SandboxStatus, typed: Typed) -> _Target:
     if ignored:
         warn(f"{', '.join(ignored)} ignored: sandbox {name} already exists")
     env = collect(typed.env, typed.env_files)
-    posture.ensure(app)
+    ensure_posture(app)
     if found.state is not State.RUNNING:
         with Steps(quiet=typed.quiet) as progress:
             engine.start(app, name, progress)
@@ -221,7 +221,7 @@ def _create(app: App, wanted: creation.Wanted) -> _Target:
     if not wanted.typed.quiet:
         talk(creation.summary(request))
     creation.warn_of_limits(request)
-    posture.ensure(app, needed=bool(request.deny_network))
+    ensure_posture(app, needed=bool(request.deny_network))
     with Steps(quiet=wanted.typed.quiet) as progress:
         engine.create(app, request, progress)
     if not wanted.typed.quiet:

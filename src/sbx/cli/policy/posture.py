@@ -21,7 +21,6 @@ from sbx.policy.presets import Preset
 from sbx.policy.rules import Rule
 from sbx.policy.ruleset import RuleSet
 from sbx.store.mirrors import Machine, find_mirrors, mirror_rules
-from sbx.store.paths import POLICY
 from sbx.store.rules import NOT_INITIALIZED, delete_policy, init_policy, need_policy, read_policy
 
 _INIT_EXAMPLES = """
@@ -88,17 +87,8 @@ def choose(app: App, preset: Preset, *, mirrors: bool = True) -> list[views.Rule
     return [views.rule_row(rules, rule) for rule in extra]
 
 
-def ensure(app: App, *, needed: bool = False) -> None:
-    """Before a sandbox comes up: let the person choose a posture where none was chosen yet.
-
-    Nobody there to ask: it comes up closed, with a warning (docs/decisions/0008-no-posture.md),
-    unless a posture is `needed`.
-
-    Raises:
-        UserError: they gave no answer, or could give none and it is needed.
-    """
-    if (app.paths.config / POLICY).exists():
-        return
+def choose_now(app: App, *, needed: bool) -> None:
+    """Ask for a posture, or say that there is none (see `ensure_posture`)."""
     if not can_ask(app):
         if needed:
             need_policy(app.paths)

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from sbx.cli.app import App
-from sbx.cli.policy import posture
+from sbx.cli.policy.first_run import ensure_posture
 from sbx.policy.presets import Preset
 from sbx.store.paths import Paths
 from sbx.store.rules import read_policy
@@ -92,13 +92,13 @@ def test_they_do_not_come_otherwise(
 def test_a_sandbox_comes_up_closed_when_nobody_can_be_asked(
     sbx: Call, where: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    posture.ensure(App())
+    ensure_posture(App())
     err = capsys.readouterr().err
     assert err.startswith("WARN: global network policy has not been initialized")
     assert "sbx policy init" in err
     assert read_policy(where) is None
     sbx("policy", "init", "deny-all")
-    posture.ensure(App())
+    ensure_posture(App())
     assert capsys.readouterr().err == ""
 
 
