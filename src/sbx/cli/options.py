@@ -56,6 +56,32 @@ def format_options(function: F) -> F:
     )(function)  # fmt: skip
 
 
+def formats_with(extra: str, *names: str) -> Callable[[F], F]:
+    """`--json`, and `--format` with one more format; what was asked for is passed on as `form`."""
+
+    def on_format(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+        if value in (Format.JSON, Format.YAML):
+            ctx.ensure_object(App).format = Format(value)
+        return value
+
+    def on_json(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        if value:
+            ctx.ensure_object(App).format = Format.JSON
+
+    def decorate(function: F) -> F:
+        function = click.option(
+            "--json", is_flag=True, expose_value=False, is_eager=True, callback=on_json,
+            help="Print JSON (the same as --format json)",
+        )(function)  # fmt: skip
+        return click.option(
+            *names, "--format", "form", type=click.Choice([*(f.value for f in Format), extra]),
+            metavar="FORMAT", is_eager=True, callback=on_format,
+            help=f"Print as table, json, yaml or {extra} (default table)",
+        )(function)  # fmt: skip
+
+    return decorate
+
+
 def quiet_option(text: str) -> Callable[[F], F]:
     """`-q`, which excludes `--format` and `--json`."""
     return click.option("-q", "--quiet", is_flag=True, is_eager=True, callback=_on_quiet, help=text)

@@ -197,9 +197,12 @@ def parse(line: bytes) -> Record | None:
         if parts is None:
             return None
         data: object = json.loads(parts[0])
-        entry = data.pop("entry", None) if isinstance(data, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        record = codec.from_json(Record, data)
-        return record if entry is None else replace(record, entry=_entry(entry))  # pyright: ignore[reportUnknownArgumentType]
+        if not isinstance(data, dict):
+            return None
+        fields = cast("dict[str, object]", data)
+        entry = fields.pop("entry", None)
+        record = codec.from_json(Record, fields)
+        return record if entry is None else replace(record, entry=_entry(entry))
     except ValueError:  # CodecError is one
         return None
 

@@ -17,7 +17,7 @@ from sbx.cli.checks.runner import run_checks
 from sbx.cli.exit_status import ExitStatus
 from sbx.cli.group import Command
 from sbx.cli.logs import set_up_logs
-from sbx.cli.options import pass_app
+from sbx.cli.options import formats_with, pass_app
 from sbx.cli.output import Json, clean, emit, out
 
 _VERSION = "1.0"  # of the JSON document
@@ -36,36 +36,17 @@ sbx diagnose --format github-issue
 Results = Sequence[tuple[Check, Finding]]
 
 
-def _on_format(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    if value in (Format.JSON, Format.YAML):
-        ctx.ensure_object(App).format = Format(value)
-    return value
-
-
-def _on_json(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    if value:
-        ctx.ensure_object(App).format = Format.JSON
-
-
 @click.command("diagnose", cls=Command, examples=_EXAMPLES)
-@click.option(
-    "-o", "--output", "--format", "format", type=click.Choice([*(f.value for f in Format), _ISSUE]),
-    metavar="FORMAT", is_eager=True, callback=_on_format,
-    help="Print as table, json, yaml or github-issue (default table)",
-)  # fmt: skip
-@click.option(
-    "--json", is_flag=True, expose_value=False, is_eager=True, callback=_on_json,
-    help="Print JSON (the same as --format json)",
-)  # fmt: skip
+@formats_with(_ISSUE, "-o", "--output")
 @pass_app
-def command(app: App, format: str | None) -> ExitStatus:
+def command(app: App, form: str | None) -> ExitStatus:
     """Check what this machine needs to run sandboxes.
 
     The exit status is 1 if a check failed; warnings do not change it.
     """
     set_up_logs(debug=app.debug)
     results = run_checks(ALL, app.paths)
-    if format == _ISSUE:
+    if form == _ISSUE:
         out(issue_text(results))
     elif app.format is not Format.TABLE:
         emit(app, document(results))

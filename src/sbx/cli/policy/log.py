@@ -15,7 +15,7 @@ from sbx.cli import engine
 from sbx.cli.app import App, Format
 from sbx.cli.exit_status import ExitStatus
 from sbx.cli.group import Command
-from sbx.cli.options import pass_app, sandbox_names
+from sbx.cli.options import formats_with, pass_app, sandbox_names
 from sbx.cli.output import Json, clean, emit, note, out, table, timestamp, warn
 from sbx.cli.policy import logviews, ocsf
 from sbx.cli.policy.follow import follow
@@ -51,19 +51,6 @@ class _Wanted:
     ocsf: bool
 
 
-def _on_format(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    del param
-    if value in (Format.JSON, Format.YAML):
-        ctx.ensure_object(App).format = Format(value)
-    return value
-
-
-def _on_json(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    del param
-    if value:
-        ctx.ensure_object(App).format = Format.JSON
-
-
 @click.command("log", cls=Command, examples=_EXAMPLES)
 @click.argument("sandbox", required=False, shell_complete=sandbox_names)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many rows each")
@@ -78,14 +65,7 @@ def _on_json(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     "--verify", "verifying", is_flag=True,
     help="Check that no line was changed or is missing; the exit status is 1 if so",
 )  # fmt: skip
-@click.option(
-    "--format", "form", type=click.Choice([*(f.value for f in Format), _OCSF]), metavar="FORMAT",
-    is_eager=True, callback=_on_format, help="Print as table, json, yaml or ocsf (default table)",
-)  # fmt: skip
-@click.option(
-    "--json", is_flag=True, expose_value=False, is_eager=True, callback=_on_json,
-    help="Print JSON (the same as --format json)",
-)  # fmt: skip
+@formats_with(_OCSF)
 @pass_app
 @click.pass_context
 def log(
