@@ -65,6 +65,7 @@ class Entry:
     sent_bytes: int = 0  # by the guest
     received_bytes: int = 0
     duration_s: float = 0.0
+    credentials: tuple[str, ...] = ()  # names of secrets: put in, or on their way astray
     detail: str = ""
     count: int = 1  # equal look-ups that came together
 
@@ -76,6 +77,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "port": (int, type(None)),
     **dict.fromkeys(("sent_bytes", "received_bytes", "count"), (int,)),
     "duration_s": (float, int),
+    "credentials": (list,),
 }
 
 
@@ -215,8 +217,12 @@ def _entry(data: object) -> Entry:
     for name, value in fields.items():
         if type(value) not in _TYPES.get(name, ()):
             raise codec.CodecError(f"`{name}` is unknown, or of another type")
+    names = tuple(cast("list[object]", fields.get("credentials", [])))
+    if not all(type(name) is str for name in names):
+        raise codec.CodecError("`credentials` are names")
+    parsed = {**fields, "kind": Kind(str(fields.get("kind"))), "credentials": names}
     try:
-        return Entry(**{**fields, "kind": Kind(str(fields.get("kind")))})  # type: ignore[arg-type]  # checked above
+        return Entry(**parsed)  # type: ignore[arg-type]  # checked above
     except TypeError as error:  # one is missing
         raise codec.CodecError(str(error)) from error
 

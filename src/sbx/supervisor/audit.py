@@ -37,6 +37,7 @@ def to_entry(event: Event) -> Entry:
         sent_bytes=event.sent_bytes,
         received_bytes=event.received_bytes,
         duration_s=round(event.duration_s, 4),
+        credentials=event.credentials,
         detail=event.detail[:_MAX_TEXT],
     )
 

@@ -39,11 +39,15 @@ def test_a_line_is_one_json_object() -> None:
     sent=st.integers(0, 1 << 62),
     count=st.integers(1, 99),
     allowed=st.booleans(),
+    credentials=st.lists(st.text(max_size=9), max_size=2).map(tuple),
 )
 def test_what_is_written_is_read(
-    host: str, detail: str, sent: int, count: int, allowed: bool
+    host: str, detail: str, sent: int, count: int, allowed: bool, credentials: tuple[str, ...]
 ) -> None:
-    entry = replace(ENTRY, host=host, detail=detail, sent_bytes=sent, count=count, allowed=allowed)
+    entry = replace(
+        ENTRY, host=host, detail=detail, sent_bytes=sent, count=count, allowed=allowed,
+        credentials=credentials,
+    )  # fmt: skip
     record = replace(RECORD, entry=entry)
     line, found = audit.encode(record, FIRST_HASH)
     assert line.count(b"\n") == 1

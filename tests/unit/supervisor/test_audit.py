@@ -28,12 +28,14 @@ def test_everything_that_is_known_is_kept() -> None:
         sent_bytes=10,
         received_bytes=20,
         duration_s=1.23456789,
+        credentials=("anthropic",),
     )
     entry = to_entry(event)
     assert (entry.kind, entry.allowed, entry.outcome) == (Kind.NETWORK, True, "passed")
     assert (entry.host, entry.port, entry.address) == ("x.a.com", 443, "192.0.2.1")
     assert (entry.rule, entry.rule_id, entry.origin) == (allow.name, allow.id, "local")
     assert entry.resource == "**.a.com:443"
+    assert entry.credentials == ("anthropic",)
     assert (entry.sent_bytes, entry.received_bytes, entry.duration_s) == (10, 20, 1.2346)
 
 

@@ -106,6 +106,8 @@ def line(one: Seen) -> str:
     ]  # fmt: skip
     if entry.outcome not in ("passed", "blocked"):
         parts.append(f"{entry.outcome}: {entry.detail}" if entry.detail else entry.outcome)
+    if entry.credentials:
+        parts.append(f"credentials: {', '.join(entry.credentials)}")
     parts.append(entry.reason or _NONE)
     return "  ".join(parts)
 

@@ -60,7 +60,12 @@ def event(one: Seen) -> dict[str, Json]:
         "message": f"{host_text(entry)}: {entry.reason or entry.outcome}",
         "src_endpoint": {"hostname": one.sandbox},
         "dst_endpoint": _endpoint(entry),
-        "unmapped": {"outcome": entry.outcome, "proxy": entry.proxy, "origin": entry.origin},
+        "unmapped": {
+            "outcome": entry.outcome,
+            "proxy": entry.proxy,
+            "origin": entry.origin,
+            "credentials": list(entry.credentials),
+        },
     }
     if entry.rule:
         found["firewall_rule"] = {
