@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import sys
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 
@@ -22,9 +24,11 @@ from sbx.policy import ruleset
 from sbx.policy.presets import Preset
 from sbx.policy.ruleset import RuleSet
 from sbx.proxy.events import Event, Outcome, Via
+from sbx.proxy.limits import Limits
 from sbx.store.paths import POLICY, Paths
 from sbx.store.rules import change_policy, delete_policy, init_policy
 from sbx.supervisor.way_out import WayOut, open_way_out
+from sbx.system.fds import allow_descriptors
 from sbx.system.process import spawn
 from tests.kit import guest_stack
 from tests.unit.policy.factories import rule
@@ -92,7 +96,7 @@ async def guest(network: Network, program: str) -> AsyncGenerator[Callable[[], A
     assert stdout is not None
 
     async def line() -> str:
-        async with asyncio.timeout(25):
+        async with asyncio.timeout(100):  # the test's own limit is shorter, if it is not a long one
             return (await stdout.readline()).decode().rstrip("\n")
 
     try:
@@ -253,7 +257,7 @@ def test_a_policy_that_cannot_be_read_at_the_start_denies_all(where: Paths) -> N
 
 def test_closing_it_cuts_everything_and_leaves_nothing(where: Paths) -> None:
     async def main() -> None:
-        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - pathlib opens one more
+        before = descriptors()
         init_policy(where, Preset.BALANCED)
         events: list[Event] = []
         async with server(echo) as port:
@@ -272,7 +276,92 @@ say("open")
                 assert await line() == "open"
                 await way_out.close()
             assert [event.outcome for event in events] == [Outcome.CUT] * 50
-        assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - as above
+        assert descriptors() == before
         assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(main())
+
+
+@pytest.mark.timeout(120)
+def test_ten_thousand_connections_at_once_are_bounded_and_leave_nothing(where: Paths) -> None:
+    async def main() -> None:
+        allow_descriptors(4096)
+        before = descriptors()
+        program = """
+import resource, selectors
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+count = min(10000, hard - 100)
+socks, poll = [], selectors.DefaultSelector()
+for number in range(count):
+    s = socket.socket()
+    s.setblocking(False)
+    s.connect_ex(("203.0.113.9", 1 + number))
+    poll.register(s, selectors.EVENT_WRITE)
+    socks.append(s)
+made = 0
+while made < 300:  # more than are served; the kernel keeps the others waiting
+    for key, _ in poll.select():
+        made += key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        poll.unregister(key.fileobj)
+say(count)
+for s in socks:
+    s.close()
+say(lookup("example.com"), web("203.0.113.9", 80, "example.com"))
+"""
+        async with running(where, []) as (network, way_out):
+            async with guest(network, program) as line:
+                assert int(await line()) == 10000
+                assert descriptors() < before + 2 * Limits().max_connections + 50
+                assert await line() == "rcode 3 HTTP/1.1 403 Forbidden"
+            assert way_out.connections == 0
+        assert descriptors() == before
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(main())
+
+
+def descriptors() -> int:
+    """How many this process has open."""
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - pathlib opens one more
+
+
+@pytest.mark.timeout(90)
+def test_a_resolver_that_never_answers_holds_up_only_what_waits_for_it(
+    where: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+
+    def dead(*_: object, **__: object) -> list[object]:
+        over.wait()  # as libc does, for as long as the resolver of the host is set to
+        raise OSError
+
+    async def main() -> None:
+        init_policy(where, Preset.ALLOW_ALL)
+        async with server(hello_web) as port:
+            allow(where, f"allow localhost:{port}")
+            monkeypatch.setattr(socket, "getaddrinfo", dead)
+            program = f"""
+import threading
+def slow():
+    address = lookup("dead.test")
+    say("slow", web(address, 80, "dead.test"))
+threads = [threading.Thread(target=slow) for _ in range(40)]
+for thread in threads:
+    thread.start()
+say(web("192.168.127.1", {port}, "host.docker.internal:{port}"))
+for thread in threads:
+    thread.join()
+say("end")
+"""
+            async with running(where, []) as (network, _), guest(network, program) as line:
+                assert await line() == "HTTP/1.1 200 OK"
+                found = [await line() for _ in range(40)]
+                assert set(found) == {"slow HTTP/1.1 504 Gateway Timeout"}
+                assert await line() == "end"
+        assert len(asyncio.all_tasks()) == 1, "what hangs is a thread of the resolver, not ours"
+
+    try:
+        asyncio.run(main())
+    finally:
+        over.set()

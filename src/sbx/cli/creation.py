@@ -22,6 +22,7 @@ from sbx.lifecycle.branch import GitPlan, plan_branch, repository_of
 from sbx.lifecycle.request import CreateRequest
 from sbx.sandbox.git import GitMode
 from sbx.sandbox.name import check_name, default_name, free_name
+from sbx.sandbox.ports import Publication
 from sbx.sandbox.spec import AccelChoice, Mount, Resources, SandboxSpec
 from sbx.sandbox.status import SandboxStatus
 from sbx.sandbox.units import format_size
@@ -151,6 +152,7 @@ def request(app: App, wanted: Wanted, *, name: str) -> CreateRequest:
         private_paths=private_paths(wanted.typed.private, wanted.mounts),
         git_unsafe=wanted.typed.git_unsafe,
         deny_network=wanted.deny_network,
+        published=publications(wanted.typed),
     )
 
 
@@ -159,6 +161,15 @@ def _git_plan(wanted: Wanted, name: str) -> GitPlan | None:
     if repository is None or branch is None:
         return None
     return plan_branch(repository, wanted.mounts, branch, sandbox=name)
+
+
+def publications(typed: Typed) -> tuple[Publication, ...]:
+    """The ports that `--publish` names (UserError: one cannot be understood)."""
+    if not typed.publish:
+        return ()
+    from sbx.sandbox.port_spec import parse_publication
+
+    return tuple(map(parse_publication, typed.publish))
 
 
 def _template(app: App, wanted: Wanted) -> str:

@@ -21,6 +21,7 @@ _TEXTS = {
     "memory": "Memory, such as 512m or 8g (default: half of the host's, at most 32g)",
     "cpus": "Processors; 0 for all of the host's (default 0)",
     "deny": "Deny hosts to this sandbox, whatever the policy allows (repeat, or a comma list)",
+    "publish": "Publish a port: [[HOST_IP:]HOST_PORT:]SANDBOX_PORT[/PROTOCOL] (repeat)",
     "timings": "Show where the time of the start went (also: SBX_TIMINGS=1)",
     "git_unsafe": "Leave .git/hooks, .git/config and the like writable inside",
     "private": "Folder below the workspace that the sandbox has on its own disk (repeat)",
@@ -47,6 +48,7 @@ class Typed:
     env: tuple[str, ...]
     env_files: tuple[str, ...]
     deny_network: tuple[str, ...]
+    publish: tuple[str, ...]
     quiet: bool
 
 
@@ -75,6 +77,9 @@ def creation_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--accel", type=kinds, metavar="KIND", help=_TEXTS["accel"]),
         click.option("--deny-network", multiple=True, metavar="PATTERN", help=_TEXTS["deny"]),
         env_options,
+        click.option(
+            "-p", "--publish", "publish", multiple=True, metavar="SPEC", help=_TEXTS["publish"]
+        ),
         click.option("-t", "--template", metavar="TEMPLATE", help=_TEXTS["template"]),
         click.option("--disk", metavar="SIZE", help=_TEXTS["disk"]),
         click.option("-m", "--memory", metavar="SIZE", help=_TEXTS["memory"]),

@@ -34,6 +34,8 @@ _PHASES = {
     "parts": "checking the parts",
     "accel": "choosing between KVM and emulation",
     "network": "closing the network",
+    "way-out": "opening the way out",
+    "ports": "publishing ports",
     "share": "sharing the workspace",
     "disk": "making the disk",
     "memory": "reading the snapshot",
@@ -67,15 +69,15 @@ def damaged(app: App) -> dict[str, SbxError]:
     return asked.damaged(app.paths)
 
 
-def status(app: App, name: str) -> SandboxStatus:
-    """One sandbox.
+def status(app: App, name: str, *, details: bool = False) -> SandboxStatus:
+    """One sandbox; with `details` also what takes up to a second to learn.
 
     Raises:
         NotFoundError: there is no such sandbox.
     """
     from sbx.lifecycle import status as asked
 
-    return asked.status(app.paths, known(name))
+    return asked.status(app.paths, known(name), details=details)
 
 
 def find(app: App, name: str) -> SandboxStatus | None:

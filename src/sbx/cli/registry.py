@@ -43,6 +43,8 @@ SECTIONS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
         (
             Verb("diagnose", "diagnose", "Check what this machine needs to run sandboxes"),
             Verb("policy", "policy", "Show and change what sandboxes may reach"),
+            Verb("port", "port", "Publish ports of a sandbox on this host"),
+            Verb("ports", "ports_", "List, publish or take back ports of a sandbox"),
             Verb("reset", "reset", "Remove all sandboxes, images, settings and state"),
             Verb(
                 "secret",

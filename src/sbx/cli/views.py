@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sbx
 from sbx.cli.output import Json, timestamp
+from sbx.cli.port_rows import active_ports, port_row
 from sbx.sandbox.git import GitMode
 from sbx.sandbox.state import State
 from sbx.sandbox.status import SandboxStatus
@@ -20,7 +21,7 @@ def row(one: SandboxStatus) -> dict[str, Json]:
         "name": spec.name,
         "agent": spec.agent,
         "status": "stopped" if one.state is State.FAILED else one.state.value,
-        "ports": [],
+        "ports": [port_row(binding) for binding in active_ports(one)],
         "workspaces": [*_clone(one), *(str(mount) for mount in spec.mounts)],
         "created_at": timestamp(spec.created_at),
         "last_used_at": timestamp(record.last_used_at),
@@ -79,7 +80,8 @@ def cells(one: SandboxStatus) -> list[str]:
     state = one.state.value if one.responsive else f"{one.state.value} (not answering)"
     own = [*_clone(one), *(str(mount.source) for mount in one.spec.mounts)]
     workspace = own[0] if own else "-"
-    return [one.spec.name, one.spec.agent, state, "", workspace]
+    ports = ", ".join(map(str, active_ports(one)))
+    return [one.spec.name, one.spec.agent, state, ports, workspace]
 
 
 def document(one: SandboxStatus, where: Paths) -> dict[str, Json]:
@@ -113,6 +115,11 @@ def document(one: SandboxStatus, where: Paths) -> dict[str, Json]:
             "disk_used_bytes": live.disk_used_bytes if live else None,
             "memory_used_bytes": live.memory_used_bytes if live else None,
         },
+        "ports": [
+            f"{binding.host}->{binding.sandbox_port}/{binding.protocol.transport}"
+            for binding in active_ports(one)
+        ],
+        "network": {"connections": live.connections, "dropped": live.dropped} if live else None,
         "accel": str(record.accel) if record.accel else None,
         "sessions": live.sessions if live else None,
         "detached": record.detached,

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from sbx import errors
 from sbx.errors import PermanentError, SbxError
+from sbx.sandbox.ports import PortBinding, PortSelector, Publication
 from sbx.sandbox.state import State
 from sbx.sandbox.status import Live
 
@@ -28,6 +29,7 @@ class Verb(StrEnum):
     KEEP = "keep"  # change whether it stays running after the last session
     SYNC = "sync"  # replies when the sandbox's commits are on the host
     POLICY = "policy"  # replies when the stored policy is in force
+    PORTS = "ports"  # publish, then unpublish; either may be empty
     STOP = "stop"  # replies when the machine is down, then the supervisor ends
 
 
@@ -39,6 +41,8 @@ class Request:
     verb: Verb
     keep: bool = False  # for KEEP
     details: bool = False  # for STATUS: also ask the guest, which may take a second
+    publish: tuple[Publication, ...] = ()  # for PORTS
+    unpublish: tuple[PortSelector, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,8 @@ class Reply:
     problem: Problem | None = None
     live: Live | None = None
     step: str | None = None  # for STOP: the step of the stop ladder that worked
+    ports: tuple[PortBinding, ...] = ()  # for PORTS: what came
+    gone: tuple[PortBinding, ...] = ()  # and what went
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from sbx.lifecycle.request import CreateRequest
 from sbx.lifecycle.start import Listener, start
 from sbx.sandbox.name import check_name
 from sbx.sandbox.parts import Template
+from sbx.sandbox.record import SandboxRecord
 from sbx.sandbox.spec import SandboxSpec
 from sbx.sandbox.status import SandboxStatus
 from sbx.store import records
@@ -41,7 +42,7 @@ def create(
     records.sweep(where)
     prepared = ImageStore(where.cache).prepare(progress, template=request.template)
     spec = _spec(request, prepared.template)
-    records.create_folder(where, spec)
+    records.create_folder(where, spec, SandboxRecord(published=request.published))
     forget_rules(where, request.name)  # of an earlier one, whose removal did not get that far
     try:
         if request.deny_network:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sbx.sandbox.git import GitWorkspace
+from sbx.sandbox.ports import Publication
 from sbx.sandbox.spec import AccelChoice, Mount, Resources
 
 if TYPE_CHECKING:
@@ -31,3 +32,4 @@ class CreateRequest:
     private_paths: tuple[str, ...] = ()
     git_unsafe: bool = False
     deny_network: tuple[Resource, ...] = ()  # rules of this sandbox from its beginning
+    published: tuple[Publication, ...] = ()

@@ -12,6 +12,8 @@ speaks a few words of text over FD, a Unix SOCK_SEQPACKET socket:
                               then one listening (udp: bound) socket per LISTENER
     parent: `sockets N`
     helper: `sockets` + fds   N unconnected TCP sockets of this namespace
+    parent: `datagrams N`
+    helper: `datagrams` + fds the same, UDP
     helper: `error STEP|ERRNO|TEXT`, and its end
 
 It ends when FD closes or its parent dies; the namespace goes with the last descriptor of it.
@@ -27,6 +29,7 @@ import struct
 import sys
 
 MAX_SOCKETS = 64
+_KINDS = {b"sockets": socket.SOCK_STREAM, b"datagrams": socket.SOCK_DGRAM}
 _BACKLOG = 256  # connections that wait until the supervisor takes them
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000  # sched.h; os.unshare comes with Python 3.12
@@ -93,16 +96,13 @@ def main(argv: list[str]) -> int:
 def _serve(control: socket.socket) -> int:
     while request := control.recv(64):
         word, _, count = request.partition(b" ")
-        if word != b"sockets" or not count.isdigit() or not 0 < int(count) <= MAX_SOCKETS:
+        kind = _KINDS.get(word)
+        if kind is None or not count.isdigit() or not 0 < int(count) <= MAX_SOCKETS:
             control.send(b"error request|22|unknown")
             return 1
-        made = [
-            socket.socket(
-                socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-            )
-            for _ in range(int(count))
-        ]
-        _send(control, b"sockets", [sock.fileno() for sock in made])
+        kind |= socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        made = [socket.socket(socket.AF_INET, kind) for _ in range(int(count))]
+        _send(control, word, [sock.fileno() for sock in made])
         for sock in made:
             sock.close()
     return 0

@@ -10,7 +10,7 @@ the gateway. All other TCP of the guest is redirected to one of them, wherever i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +26,9 @@ _KINDS = (
     ("udp", "ip protocol udp"),
     ("icmp", "ip protocol icmp"),
 )
+# Sets of ports of the guest that the host may call, by table; the frames of TCP pass anyway.
+_FRAME_SETS = ("udp",)
+_STACK_SETS = ("tcp", "udp")
 _STACK_HOOKS = ("input", "forward", "output")
 # Never a host of a network: this one, loopback, multicast, broadcast (RFC 6890, RFC 1112).
 _NO_HOSTS = "{ 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/4, 255.255.255.255 }"
@@ -51,6 +54,7 @@ class Link:
     calls: tuple[int, ...] = ()  # TCP ports of the guest that the host may connect to
     services: tuple[Service, ...] = ()  # what the guest may call at the gateway
     redirect: int | None = None  # TCP port of the gateway where all other TCP of the guest ends
+    has_guest_ports: bool = False  # the host may call ports of the guest, see `render_guest_ports`
 
     @property
     def listeners(self) -> tuple[Service, ...]:
@@ -71,6 +75,7 @@ SANDBOX_LINK = Link(
         Service(protocol="tcp", port=addresses.PROXY_PORT),
     ),
     redirect=addresses.TRANSPARENT_PORT,
+    has_guest_ports=True,
 )
 MANAGEMENT_LINK = Link(
     device=addresses.MANAGEMENT_TAP,
@@ -87,10 +92,12 @@ def render_ruleset(links: Sequence[Link]) -> str:
     lines = [f"table netdev {TABLE} {{"]
     for link in links:
         lines += [f"\tcounter {name} {{ }}" for name in _frame_counters(link)]
+    lines += _guest_port_sets(links, _FRAME_SETS)
     for link in links:
         lines += ["", *_frame_chain(link)]
     lines += ["}", "", f"table inet {TABLE} {{"]
     lines += [f"\tcounter {hook} {{ }}" for hook in _STACK_HOOKS]
+    lines += _guest_port_sets(links, _STACK_SETS)
     for hook in _STACK_HOOKS:
         accepts = [rule for link in links for rule in _stack_accepts(link, hook)]
         lines += ["", *_stack_chain(hook, accepts)]
@@ -98,6 +105,28 @@ def render_ruleset(links: Sequence[Link]) -> str:
         if link.redirect is not None:
             lines += ["", *_redirect_chain(link, link.redirect)]
     return "\n".join([*lines, "}", ""])
+
+
+def render_guest_ports(link: Link, *, tcp: Iterable[int], udp: Iterable[int]) -> str:
+    """The change that lets the host call just these ports of the guest; none are open at first."""
+    lines: list[str] = []
+    ports = {"tcp": sorted(set(tcp)), "udp": sorted(set(udp))}
+    for table, kinds in (("netdev", _FRAME_SETS), ("inet", _STACK_SETS)):
+        for kind in kinds:
+            name = f"{table} {TABLE} {link.device}_guest_{kind}"
+            lines.append(f"flush set {name}")
+            if ports[kind]:
+                lines.append(f"add element {name} {{ {', '.join(map(str, ports[kind]))} }}")
+    return "\n".join([*lines, ""])
+
+
+def _guest_port_sets(links: Sequence[Link], kinds: Sequence[str]) -> list[str]:
+    devices = [link.device for link in links if link.has_guest_ports]
+    return [
+        f"\tset {device}_guest_{kind} {{ type inet_service; }}"
+        for device in devices
+        for kind in kinds
+    ]
 
 
 def _frame_counters(link: Link) -> Iterator[str]:
@@ -121,6 +150,12 @@ def _frame_chain(link: Link) -> Iterator[str]:
         yield (
             f"\t\tip saddr {link.guest} ip daddr {link.gateway} "
             f"{service.protocol} dport {service.port} accept"
+        )
+    if link.has_guest_ports:
+        # TCP comes under the next rule. Whether it is an answer is for the stack's table to know.
+        yield (
+            f"\t\tip saddr {link.guest} ip daddr {link.gateway} "
+            f"udp sport @{link.device}_guest_udp accept"
         )
     if link.redirect is not None:
         yield f"\t\tip saddr {link.guest} ip daddr != {_NO_HOSTS} ip protocol tcp accept"
@@ -152,6 +187,21 @@ def _stack_accepts(link: Link, hook: str) -> Iterator[str]:
             yield (
                 f'oifname "{link.device}" ip saddr {link.gateway} ip daddr {link.guest} '
                 f"{service.protocol} sport {service.port} ct state established accept"
+            )
+    yield from _guest_port_accepts(link, hook)
+
+
+def _guest_port_accepts(link: Link, hook: str) -> Iterator[str]:
+    for kind in _STACK_SETS if link.has_guest_ports else ():
+        if hook == "output":
+            yield (
+                f'oifname "{link.device}" ip saddr {link.gateway} ip daddr {link.guest} '
+                f"{kind} dport @{link.device}_guest_{kind} ct state new,established accept"
+            )
+        elif hook == "input":
+            yield (
+                f'iifname "{link.device}" ip saddr {link.guest} ip daddr {link.gateway} '
+                f"{kind} sport @{link.device}_guest_{kind} ct state established accept"
             )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sbx.sandbox.git import GitState
 from sbx.sandbox.parts import Accel
+from sbx.sandbox.ports import Publication
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,3 +35,4 @@ class SandboxRecord:
     detached: bool = False  # keeps running after the last session
     failure: Failure | None = None
     git: GitState | None = None  # what was last brought over, in branch and clone mode
+    published: tuple[Publication, ...] = ()  # ports, whether it runs or not

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sbx.sandbox.parts import Accel
+from sbx.sandbox.ports import PortBinding
 from sbx.sandbox.record import SandboxRecord
 from sbx.sandbox.spec import SandboxSpec
 from sbx.sandbox.state import State
@@ -26,6 +27,9 @@ class Live:
     disk_used_bytes: int | None = None  # as the guest's file system counts
     disk_size_bytes: int | None = None
     memory_used_bytes: int | None = None
+    ports: tuple[PortBinding, ...] = ()  # published now
+    connections: int = 0  # through the proxies, now
+    dropped: dict[str, int] | None = None  # packets, by the counters of docs/network.md
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ _GONE = ".gone-"  # folders that are being deleted
 T = TypeVar("T")
 
 
-def create_folder(where: Paths, spec: SandboxSpec) -> Path:
+def create_folder(where: Paths, spec: SandboxSpec, record: SandboxRecord | None = None) -> Path:
     """Write a new sandbox's folder, complete or not at all, and claim its name by a rename.
 
     Raises:
@@ -40,7 +40,7 @@ def create_folder(where: Paths, spec: SandboxSpec) -> Path:
         try:
             temp.mkdir(mode=0o700)
             _write(temp / paths.SPEC, spec)
-            _write(temp / paths.RECORD, SandboxRecord())
+            _write(temp / paths.RECORD, record or SandboxRecord())
             if where.sandbox(spec.name).exists():
                 raise ConflictError(
                     f"a sandbox named `{spec.name}` already exists",

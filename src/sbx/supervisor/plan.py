@@ -10,6 +10,7 @@ from pathlib import Path
 from sbx.errors import PermanentError
 from sbx.image.store import ImageStore
 from sbx.sandbox.parts import Accel, GuestTools, Layer, RuntimeBundle
+from sbx.sandbox.ports import Publication
 from sbx.sandbox.spec import Mount, SandboxSpec
 from sbx.store import paths as names
 from sbx.store.paths import Paths
@@ -40,6 +41,7 @@ class Plan:
     is_first_start: bool  # it was never up, so whatever is on its data disk is nobody's
     cgroups: CgroupSupport
     approvals: bool = False  # the user is asked about what no rule allows
+    published: tuple[Publication, ...] = ()  # ports of the host that lead to the sandbox
 
     @property
     def mounts(self) -> tuple[Mount, ...]:

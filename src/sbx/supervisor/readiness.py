@@ -40,6 +40,12 @@ WAY_OUT = Requirement(
     deadline_s=30,
     hint="See supervisor.log in the sandbox's folder",
 )
+PORTS = Requirement(
+    name="ports",
+    description="the published ports",
+    deadline_s=30,
+    hint="Run: sbx port ls NAME",
+)
 SHARE = Requirement(
     name="share",
     description="the file server for the workspace",
@@ -114,6 +120,7 @@ ALL = (
     ACCEL,
     NETWORK,
     WAY_OUT,
+    PORTS,
     SHARE,
     DISK,
     MEMORY,

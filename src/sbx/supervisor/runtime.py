@@ -42,6 +42,7 @@ from sbx.vm.resources import check_memory_free, host_capacity
 from sbx.workspace.share import Share, open_share
 
 if TYPE_CHECKING:
+    from sbx.supervisor.published import PublishedPorts
     from sbx.supervisor.way_out import OnEvent, WayOut
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class Runtime:
     machine: Machine
     network: Network
     way_out: WayOut
+    ports: PublishedPorts
     share: Share | None
     agent: AgentControl
     session_key: bytes
@@ -102,7 +104,7 @@ async def bring_up(
             steps.create_task(_disk(plan, parts, events))
             sharing = steps.create_task(_share(plan, parts, events, stack))
             filling = steps.create_task(fill_memory(warm, events))
-        (network, way_out), share = networking.result(), sharing.result()
+        (network, way_out, ports), share = networking.result(), sharing.result()
         cgroup = stack.enter_context(plan.cgroup())
         awake = await stack.enter_async_context(
             wake(
@@ -119,11 +121,13 @@ async def bring_up(
             steps.create_task(_plug(plan, parts, machine, share, events))
             steps.create_task(while_alive(machine, _set_up(plan, key, awake, events)))
         await awake.grow()
+        ports.serve()
         runtime = Runtime(
             accel=accel,
             machine=machine,
             network=network,
             way_out=way_out,
+            ports=ports,
             share=share,
             agent=agent,
             session_key=key,
@@ -140,19 +144,23 @@ async def bring_up(
 
 async def _network(
     plan: Plan, events: Events, stack: contextlib.AsyncExitStack, on_event: OnEvent
-) -> tuple[Network, WayOut]:
+) -> tuple[Network, WayOut, PublishedPorts]:
     """The rules, and then what they lead to."""
     # The proxies are a quarter of what a supervisor loads: while the network's helper starts.
     loading = asyncio.to_thread(importlib.import_module, "sbx.supervisor.way_out")
     async with events.phase(readiness.NETWORK):
         network, _ = await asyncio.gather(stack.enter_async_context(open_network()), loading)
+    from sbx.supervisor.published import open_ports  # noqa: PLC0415 - as the next
     from sbx.supervisor.way_out import open_way_out  # noqa: PLC0415 - loaded just now
 
     async with events.phase(readiness.WAY_OUT):
         way_out = open_way_out(
             plan.where, plan.spec.name, network.listeners, on_event, approvals=plan.approvals
         )
-        return network, await stack.enter_async_context(way_out)
+        serving = await stack.enter_async_context(way_out)
+    async with events.phase(readiness.PORTS):
+        ports = await stack.enter_async_context(open_ports(network, plan.published))
+    return network, serving, ports
 
 
 async def _share(

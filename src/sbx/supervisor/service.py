@@ -11,8 +11,9 @@ import shutil
 import signal
 import socket
 import time
+from collections.abc import Awaitable
 from datetime import UTC, datetime
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 from sbx.agent.control import (
     AgentEvent,
@@ -56,6 +57,8 @@ from sbx.vm.stop import StopStep, stop_machine
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _STATS_TIMEOUT_S = 1.0
 _DESCRIPTORS = 4096  # two for each connection of the way out (proxy.limits), and some for ourselves
 _SHUTDOWN_GRACE_S = 10.0
@@ -75,15 +78,16 @@ def supervise(where: Paths, name: str, *, report: socket.socket, slot: int) -> N
         )
         return
     spec = records.read_spec(where, name)
-    first = records.read_record(where, name).starts == 0
+    record = records.read_record(where, name)
     settings = load_settings(where)
     plan = Plan(
         where=where,
         spec=spec,
         folder=folder,
-        is_first_start=first,
+        is_first_start=record.starts == 0,
         cgroups=find_support(),
         approvals=settings.flag("policy.approvals"),
+        published=record.published,
     )
     end_session_rules(where, name)  # of a supervisor that was killed
     grace_s = float(settings.number("sandbox.autoStopSeconds"))
@@ -272,6 +276,8 @@ class Supervisor:
             case Verb.POLICY:
                 await self._enforce_policy()
                 await connection.reply(Reply())
+            case Verb.PORTS:
+                await connection.reply(await self._change_ports(request))
             case Verb.STOP:
                 self._stoppers.append(connection)
                 self._ask_stop()
@@ -284,6 +290,18 @@ class Supervisor:
         await self._settled.wait()
         if self._runtime is not None:
             await self._runtime.way_out.refresh_policy()
+
+    async def _change_ports(self, request: Request) -> Reply:
+        """What is published now is what is published at the next start."""
+        runtime = self._runtime
+        if runtime is None or self._state is not State.RUNNING:
+            raise TransientError(f"sandbox `{self._spec.name}` is {self._state}", hint="Try again")
+        came = await runtime.ports.publish(request.publish)
+        gone = await runtime.ports.unpublish(request.unpublish)
+        records.update_record(
+            self._plan.where, self._spec.name, published=runtime.ports.publications
+        )
+        return Reply(ports=came, gone=gone)
 
     async def _lend_session(self, connection: Connection) -> None:
         """Hand out a session's socket; the lease lasts as long as the connection."""
@@ -311,11 +329,11 @@ class Supervisor:
 
     async def _status(self, *, details: bool) -> Live:
         runtime = self._runtime
-        stats = None
+        stats = dropped = None
         if details and runtime is not None:
-            with contextlib.suppress(SbxError, TimeoutError):
-                async with asyncio.timeout(_STATS_TIMEOUT_S):
-                    stats = await runtime.agent.stats()
+            stats, dropped = await asyncio.gather(
+                _in_time(runtime.agent.stats()), _in_time(runtime.network.counters())
+            )
         share = runtime.share if runtime is not None else None
         return Live(
             state=self._state,
@@ -329,6 +347,9 @@ class Supervisor:
             disk_used_bytes=stats.disk_used_bytes if stats is not None else None,
             disk_size_bytes=stats.disk_size_bytes if stats is not None else None,
             memory_used_bytes=stats.memory_used_bytes if stats is not None else None,
+            ports=runtime.ports.bindings if runtime is not None else (),
+            connections=runtime.way_out.connections if runtime is not None else 0,
+            dropped=dropped,
         )
 
     def _on_agent_event(self, event: AgentEvent) -> None:
@@ -395,3 +416,12 @@ class Supervisor:
         if self._slot is not None:
             os.close(self._slot)
             self._slot = None
+
+
+async def _in_time(figures: Awaitable[T]) -> T | None:
+    """Figures for a person who waits; None if they cannot be had soon."""
+    try:
+        async with asyncio.timeout(_STATS_TIMEOUT_S):
+            return await figures
+    except (SbxError, TimeoutError):
+        return None

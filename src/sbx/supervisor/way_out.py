@@ -69,6 +69,11 @@ class WayOut:
         """Return when the stored policy is in force (PermanentError: it cannot be read)."""
         await self._policy.refresh()
 
+    @property
+    def connections(self) -> int:
+        """How many lead to servers now."""
+        return len(self._context.connections)
+
     async def wait(self) -> None:
         """Wait for its end, which is an accident unless it is closed."""
         if self._serving is not None:

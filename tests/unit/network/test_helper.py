@@ -6,7 +6,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from sbx.network import helper, link
+from sbx.network import helper, talk
 from sbx.network.ruleset import MANAGEMENT_LINK, SANDBOX_LINK
 
 
@@ -23,7 +23,7 @@ def test_it_imports_no_more_than_it_needs() -> None:
 
 
 def test_a_link_reads_back_as_it_was_described() -> None:
-    described = helper.Link(link.describe(MANAGEMENT_LINK))
+    described = helper.Link(talk.describe(MANAGEMENT_LINK))
     assert (described.device, described.gateway, described.prefix_length) == (
         "mgmt0",
         "192.168.126.1",
@@ -34,10 +34,10 @@ def test_a_link_reads_back_as_it_was_described() -> None:
 
 
 def test_listeners_are_those_of_the_rules_in_their_order() -> None:
-    assert link.describe_listeners(SANDBOX_LINK) == [
+    assert talk.describe_listeners(SANDBOX_LINK) == [
         "udp,192.168.127.1,53",
         "tcp,192.168.127.1,53",
         "tcp,192.168.127.1,3128",
         "tcp,192.168.127.1,3129",
     ]
-    assert link.describe_listeners(MANAGEMENT_LINK) == []
+    assert talk.describe_listeners(MANAGEMENT_LINK) == []

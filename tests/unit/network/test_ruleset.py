@@ -6,7 +6,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sbx.network.ruleset import MANAGEMENT_LINK, SANDBOX_LINK, Link, render_ruleset
+from sbx.network.ruleset import (
+    MANAGEMENT_LINK,
+    SANDBOX_LINK,
+    Link,
+    render_guest_ports,
+    render_ruleset,
+)
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "ruleset.nft"
 
@@ -45,9 +51,21 @@ def test_the_sandbox_link_leads_to_services_of_ours_only() -> None:
     accepts = [line for line in table.splitlines() if "accept" in line and "sbx0" in line]
     ports = {int(port) for line in accepts for port in re.findall(r"[ds]port (\d+)", line)}
     assert ports == {service.port for service in SANDBOX_LINK.listeners} == {53, 3128, 3129}
-    calls = [line for line in accepts if "oifname" in line]
-    assert calls
-    assert all("ct state established accept" in line for line in calls), "the host calls nobody"
+    calls = [line for line in accepts if "ct state new,established" in line and "oifname" in line]
+    assert [line.split("dport ")[1].split()[0] for line in calls] == [
+        "@sbx0_guest_tcp",
+        "@sbx0_guest_udp",
+    ]
+
+
+def test_ports_of_the_guest_are_replaced_in_one_transaction() -> None:
+    text = render_guest_ports(SANDBOX_LINK, tcp=[8080, 22, 8080], udp=[])
+    assert text.splitlines() == [
+        "flush set netdev opensbx sbx0_guest_udp",
+        "flush set inet opensbx sbx0_guest_tcp",
+        "add element inet opensbx sbx0_guest_tcp { 22, 8080 }",
+        "flush set inet opensbx sbx0_guest_udp",
+    ]
 
 
 def test_a_link_without_redirect_has_no_nat() -> None:

@@ -10,6 +10,7 @@ from sbx.cli.app import App, Format
 from sbx.cli.group import Command
 from sbx.cli.options import format_options, pass_app, sandbox_names
 from sbx.cli.output import clean, duration, emit, out
+from sbx.cli.port_rows import active_ports
 from sbx.sandbox.status import SandboxStatus
 from sbx.sandbox.units import format_size
 
@@ -28,11 +29,19 @@ sbx inspect shell-myproject --json | jq -r .failure.message
 def command(app: App, sandbox: str) -> None:
     """Show everything about a sandbox."""
     engine.begin(app)
-    one = engine.status(app, sandbox)
+    one = engine.status(app, sandbox, details=True)
     if app.format is not Format.TABLE:
         emit(app, views.document(one, app.paths))
         return
-    lines = [*_head(one), *_mounts(one), *_git(one), *_size(one), *_times(one), *_failure(one)]
+    lines = [
+        *_head(one),
+        *_mounts(one),
+        *_network(one),
+        *_git(one),
+        *_size(one),
+        *_times(one),
+        *_failure(one),
+    ]
     lines.append(("folder", str(app.paths.sandbox(one.spec.name))))
     width = max(len(key) for key, _value in lines) + 2
     for key, value in lines:
@@ -81,6 +90,17 @@ def describe_mount(source: str, target: str, *, read_only: bool) -> str:
     """A mount for people: `/path (rw)`, `/path → /other (ro)`."""
     place = source if source == target else f"{source} → {target}"
     return f"{place} ({'ro' if read_only else 'rw'})"
+
+
+def _network(one: SandboxStatus) -> list[tuple[str, str]]:
+    lines = [("port", str(binding)) for binding in active_ports(one)]
+    if one.live is not None:
+        lines.append(("connections", str(one.live.connections)))
+        counts = {kind: count for kind, count in (one.live.dropped or {}).items() if count}
+        if counts:
+            text = ", ".join(f"{kind} {count}" for kind, count in counts.items())
+            lines.append(("dropped packets", text))
+    return lines
 
 
 def _size(one: SandboxStatus) -> list[tuple[str, str]]:

@@ -210,7 +210,17 @@ def _attach(app: App, found: SandboxStatus, typed: Typed) -> _Target:
     if found.state is not State.RUNNING:
         with Steps(quiet=typed.quiet) as progress:
             engine.start(app, name, progress)
+    _publish(app, found, typed)
     return _Target(name=name, created=False, env=env, has_branch=found.spec.git is not None)
+
+
+def _publish(app: App, found: SandboxStatus, typed: Typed) -> None:
+    """Publish what is not published yet, so that the same command can be given again."""
+    new = [one for one in creation.publications(typed) if one not in found.record.published]
+    if new:
+        from sbx.lifecycle.ports import publish_ports
+
+        publish_ports(app.paths, found.spec.name, new)
 
 
 def _create(app: App, wanted: creation.Wanted) -> _Target:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from sbx.errors import HostError
-from sbx.network import link
+from sbx.network import talk
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ from sbx.network import link
     ],
 )
 def test_a_step_that_failed_becomes_a_sentence(text: str, message: str, hint: str | None) -> None:
-    error = link.helper_error(text)
+    error = talk.helper_error(text)
     assert isinstance(error, HostError)
     assert message in error.message
     assert hint is None or (error.hint is not None and hint in error.hint)
