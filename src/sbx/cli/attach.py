@@ -89,7 +89,8 @@ def run_agent(
     """Run the sandbox's own command with more arguments, on a terminal if we have one."""
     spec = engine.status(app, name).spec
     tty = os.isatty(0) and os.isatty(1)
-    return attach(app, name, Wanted(argv=(*spec.command, *args), env=env, tty=tty, keys=keys))
+    command = spec.recipe.interactive if tty and spec.recipe.interactive else spec.command
+    return attach(app, name, Wanted(argv=(*command, *args), env=env, tty=tty, keys=keys))
 
 
 def attach(app: App, name: str, wanted: Wanted) -> Ended:

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 
 from sbx.cli import engine
 from sbx.cli.app import App
-from sbx.cli.creation_options import Typed
+from sbx.cli.creation_options import NO_OPTIONS, Typed
 from sbx.cli.environment import collect
 from sbx.cli.output import clean, warn
 from sbx.cli.prompt import ask_yes, can_ask
 from sbx.errors import ConflictError, NotFoundError, UserError
 from sbx.image.store import ImageStore
+from sbx.image.template import SHELL
+from sbx.kit.builtin import ALIASES, NAMES, SPEC_FILE
+from sbx.kit.reference import looks_like_kit
 from sbx.lifecycle.branch import GitPlan, plan_branch, repository_of
 from sbx.lifecycle.request import CreateRequest
 from sbx.sandbox.git import GitMode
@@ -36,22 +39,21 @@ from sbx.workspace.mounts import (
 )
 
 if TYPE_CHECKING:
+    from sbx.kit.compose import Composition
     from sbx.policy.patterns import Resource
-
-# Built-in agents and the template each runs in; what it starts is the template's command.
-AGENTS: dict[str, str] = {"shell": "shell"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What was typed, checked, before defaults."""
 
-    agent: str
+    agent: str  # its name
     mounts: tuple[Mount, ...]
     typed: Typed
     env: dict[str, str]
     repository: Repository | None = None  # with --branch
     deny_network: tuple[Resource, ...] = ()
+    kits: Composition | None = None  # None: a plain shell
 
 
 def want(app: App, agent: str, paths: Sequence[str], typed: Typed) -> Wanted:
@@ -82,16 +84,35 @@ def want(app: App, agent: str, paths: Sequence[str], typed: Typed) -> Wanted:
         from sbx.policy.patterns import parse_resources  # not at every start
 
         denied = parse_resources(",".join(typed.deny_network))
+    kits = _kits(app, ALIASES.get(agent, agent), typed)
     return Wanted(
-        agent=agent, mounts=found, typed=typed, env=env, repository=repository, deny_network=denied
-    )  # fmt: skip
+        agent=kits.agent.spec.name if kits is not None else SHELL,
+        mounts=found,
+        typed=typed,
+        env=env,
+        repository=repository,
+        deny_network=denied,
+        kits=kits,
+    )
+
+
+def _kits(app: App, agent: str, typed: Typed) -> Composition | None:
+    """What the words about kits mean; a plain shell is what the template starts anyway."""
+    if agent == SHELL and not (typed.kits or typed.kit_arg or typed.kit_args_file):
+        return None
+    from sbx.cli.kits import KitArgs, choose  # the parser of kits costs a plain shell nothing
+
+    return choose(app, agent, typed.kits, KitArgs(words=typed.kit_arg, file=typed.kit_args_file))
 
 
 def check_agent(agent: str) -> None:
-    """Raise NotFoundError unless the agent is built in."""
-    if agent in AGENTS:
+    """Raise NotFoundError unless the agent is built in, or the word names a kit."""
+    if agent in NAMES or agent in ALIASES:
         return
-    known = ", ".join(AGENTS)
+    is_plain_folder = Path(agent).is_dir() and not (Path(agent) / SPEC_FILE).exists()
+    if looks_like_kit(agent) and not is_plain_folder:
+        return
+    known = ", ".join(NAMES)
     looks_like_path = "/" in agent or agent.startswith(".") or Path(agent).is_dir()
     hint = (
         f"Name the agent first, such as: sbx run shell {clean(agent)}" if looks_like_path else None
@@ -153,6 +174,8 @@ def request(app: App, wanted: Wanted, *, name: str) -> CreateRequest:
         git_unsafe=wanted.typed.git_unsafe,
         deny_network=wanted.deny_network,
         published=publications(wanted.typed),
+        kits=wanted.kits,
+        kit_hosts=_agrees(app, name, wanted.kits),
     )
 
 
@@ -172,14 +195,43 @@ def publications(typed: Typed) -> tuple[Publication, ...]:
     return tuple(map(parse_publication, typed.publish))
 
 
+def agent_request(app: App, agent: str) -> CreateRequest | None:
+    """What installs an agent without a sandbox of its own; None if nothing is to be installed."""
+    wanted = want(app, agent, (), NO_OPTIONS)
+    if wanted.kits is None or not wanted.kits.install:
+        return None
+    return request(app, wanted, name=wanted.agent)
+
+
+def _agrees(app: App, name: str, kits: Composition | None) -> bool:
+    """Under Locked Down: whether the person lets the kits reach the hosts that they name."""
+    if kits is None:
+        return False
+    from sbx.lifecycle.kit_rules import withheld_hosts
+
+    hosts = withheld_hosts(app.paths, kits)
+    if not hosts:
+        return False
+    shown = clean(", ".join(hosts))
+    if can_ask(app):
+        return ask_yes(f"Locked Down: the kits want to reach {shown}. Allow that?")
+    warn(
+        f"Locked Down: the kits get no way to {shown}. "
+        f"Run: sbx policy allow network HOST --sandbox {clean(name)}"
+    )
+    return False
+
+
 def _template(app: App, wanted: Wanted) -> str:
     """The agent's own template is built when it is missing; another one must be there."""
-    own, asked = AGENTS[wanted.agent], wanted.typed.template
-    if asked is None or asked == own:
-        return own
+    sandbox = wanted.kits.agent.spec.sandbox if wanted.kits is not None else None
+    own = sandbox.image if sandbox is not None and sandbox.image is not None else SHELL
+    asked = wanted.typed.template or own
+    if asked == SHELL:
+        return asked
     store = ImageStore(app.paths.cache)
     if store.template(asked) is None:
-        known = ", ".join(sorted({own, *(found.name for found in store.templates())}))
+        known = ", ".join(sorted({SHELL, *(found.name for found in store.templates())}))
         raise NotFoundError(f'template not found: "{asked}" (available templates: {known})')
     return asked
 
@@ -189,9 +241,15 @@ def _resources(app: App, wanted: Wanted) -> Resources:
     return choose_resources(
         host_capacity(),
         cpus=settings.number("sandbox.cpus") if typed.cpus is None else typed.cpus,
-        memory=typed.memory or settings.text("sandbox.memory") or None,
+        memory=typed.memory or settings.text("sandbox.memory") or _kit_memory(wanted),
         disk=typed.disk or settings.text("sandbox.disk"),
     )
+
+
+def _kit_memory(wanted: Wanted) -> str | None:
+    """The memory that the agent's kit works best with; what the user sets comes first."""
+    sandbox = wanted.kits.agent.spec.sandbox if wanted.kits is not None else None
+    return sandbox.resources.memory if sandbox and sandbox.resources else None
 
 
 def new_name(app: App, wanted: Wanted) -> tuple[str, str | None]:
@@ -256,6 +314,8 @@ def _serves(spec: SandboxSpec, wanted: Wanted) -> bool:
 def summary(made: CreateRequest) -> str:
     """The block that tells what is made."""
     lines = [("sandbox", made.name), ("agent", made.agent)]
+    if made.kits is not None and made.kits.mixins:
+        lines.append(("kits", ", ".join(kit.spec.name for kit in made.kits.mixins)))
     lines += [("workspace", _describe(mount)) for mount in made.mounts]
     if not made.mounts:
         lines.append(("workspace", "none · no workspace bind mount"))

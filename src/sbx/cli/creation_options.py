@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from sbx.cli.app import App
-from sbx.cli.options import env_options
+from sbx.cli.options import env_options, kit_value_options
 from sbx.sandbox.spec import AccelChoice
 
 _TEXTS = {
@@ -27,6 +27,7 @@ _TEXTS = {
     "private": "Folder below the workspace that the sandbox has on its own disk (repeat)",
     "masks": "Pattern, as in .gitignore, of what is empty inside (repeat; also: .sbxignore)",
     "branch": "Work in a hidden worktree on this branch of the repository; auto finds a name",
+    "kit": "Add a mixin: a folder (./…), an archive, git+https://…, or an image (repeat)",
     "name": "Name of the sandbox (default: <agent>-<workspace folder>)",
 }
 
@@ -45,11 +46,36 @@ class Typed:
     masks: tuple[str, ...]
     private: tuple[str, ...]
     git_unsafe: bool
+    kits: tuple[str, ...]
+    kit_arg: tuple[str, ...]
+    kit_args_file: str | None
     env: tuple[str, ...]
     env_files: tuple[str, ...]
     deny_network: tuple[str, ...]
     publish: tuple[str, ...]
     quiet: bool
+
+
+NO_OPTIONS = Typed(
+    name=None,
+    cpus=None,
+    memory=None,
+    disk=None,
+    template=None,
+    accel=None,
+    kits=(),
+    kit_arg=(),
+    kit_args_file=None,
+    env=(),
+    env_files=(),
+    deny_network=(),
+    publish=(),
+    branch=None,
+    masks=(),
+    private=(),
+    git_unsafe=False,
+    quiet=False,
+)
 
 
 def creation_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -80,6 +106,8 @@ def creation_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "-p", "--publish", "publish", multiple=True, metavar="SPEC", help=_TEXTS["publish"]
         ),
+        kit_value_options,
+        click.option("--kit", "kits", multiple=True, metavar="REF", help=_TEXTS["kit"]),
         click.option("-t", "--template", metavar="TEMPLATE", help=_TEXTS["template"]),
         click.option("--disk", metavar="SIZE", help=_TEXTS["disk"]),
         click.option("-m", "--memory", metavar="SIZE", help=_TEXTS["memory"]),

@@ -17,6 +17,7 @@ from sbx.cli.app import App
 from sbx.cli.logs import set_up_logs
 from sbx.errors import NotFoundError, SbxError, UserError
 from sbx.sandbox.name import check_name
+from sbx.sandbox.state import State
 from sbx.sandbox.status import SandboxStatus
 from sbx.store import records
 from sbx.store.paths import APPLICATION, Paths
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from sbx.lifecycle.session import SessionLease
     from sbx.lifecycle.stop import StopResult
     from sbx.lifecycle.wayback import Work
+    from sbx.sandbox.parts import Template
 
 # What the phases of a start are, for people; an unknown one is shown by its own name.
 _PHASES = {
@@ -129,6 +131,14 @@ def create(app: App, request: CreateRequest, progress: Progress) -> SandboxStatu
     return made
 
 
+def prepare_agent(app: App, request: CreateRequest, progress: Progress) -> Template:
+    """Make the layer of an agent ahead of time (raises as the lifecycle's `create`)."""
+    from sbx.lifecycle.agent_layer import agent_template
+
+    with _start_listener("for the installation", progress) as listener:
+        return agent_template(app.paths, request, progress=progress, listener=listener)
+
+
 def start(app: App, name: str, progress: Progress) -> SandboxStatus:
     """Bring a sandbox up if it is not (raises as the lifecycle's `start`)."""
     from sbx.lifecycle.start import start as bring_up
@@ -210,9 +220,12 @@ class _StartListener:
             self._begun = True
             self._progress.begin(f"Starting sandbox {self._name}")
         self._progress.note(_PHASES.get(event.phase, event.phase))
+        if event.state is State.RUNNING:  # what follows, of kits, has steps of its own
+            self.done()
 
     def done(self) -> None:
         if self._begun:
+            self._begun = False
             self._progress.end()
 
 

@@ -4,17 +4,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
-
 from sbx.cli.app import App
+from sbx.cli.options import kit_value_options
+from sbx.cli.output import warn
 from sbx.errors import UserError
 from sbx.kit.args import GivenArgs, parse_args
-from sbx.kit.compose import Kit, load_kit
+from sbx.kit.builtin import NAMES
+from sbx.kit.compose import Composition, Kit, compose, load_kit
 from sbx.kit.fetch import Allowed, Fetcher
 from sbx.kit.lock import read_lock
 from sbx.kit.reference import LocalKit, is_local, parse_reference
@@ -45,14 +46,7 @@ def kit_arg_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         return function(*args, kit_args=KitArgs(words=kit_arg, file=kit_args_file), **rest)
 
-    gathered = click.option(
-        "--kit-args-file", metavar="FILE", type=click.Path(),
-        help="Read arguments of kits from a file, a NAME=VALUE on each line",
-    )(gathered)  # fmt: skip
-    return click.option(
-        "--kit-arg", multiple=True, metavar="[KIT.]NAME=VALUE",
-        help="Give an argument of a kit (repeat; wins over the file)",
-    )(gathered)  # fmt: skip
+    return kit_value_options(gathered)
 
 
 def make_fetcher(app: App, ref: str, credentials: Credentials = no_credentials) -> Fetcher:
@@ -83,6 +77,29 @@ def load(app: App, ref: str, given: GivenArgs) -> Kit:
     kit = load_kit(ref, make_fetcher(app, ref), given)
     given.check_used(kit.declared)
     return kit
+
+
+def choose(app: App, agent: str, mixins: Sequence[str], values: KitArgs) -> Composition:
+    """The agent, built in or a kit, with mixins.
+
+    Raises:
+        UserError: one is not allowed, cannot be had, or does not fit.
+        TransientError: a registry cannot be reached.
+    """
+    given = values.parse()
+    kits = [load_kit(ref, make_fetcher(app, ref), given) for ref in (agent, *mixins)]
+    whole = compose(kits[0], kits[1:], given)
+    for one in whole.warnings:
+        warn(str(one))
+    for kit in whole.kits:
+        if (names := _not_applied(kit)) and kit.spec.name not in NAMES:
+            warn(f"kit {kit.spec.name}: {', '.join(names)} not applied by this version")
+    return whole
+
+
+def _not_applied(kit: Kit) -> list[str]:
+    """What a kit declares and no sandbox gets yet (docs/limitations.md)."""
+    return [key for key in ("volumes", "ports", "credentials") if getattr(kit.spec, key)]
 
 
 def local_word(ref: str) -> str:

@@ -103,6 +103,18 @@ def _entries(folder: Path) -> list[str]:
         return []
 
 
+def kit_value_options(function: F) -> F:
+    """`--kit-arg` and `--kit-args-file`."""
+    function = click.option(
+        "--kit-args-file", metavar="FILE", type=click.Path(),
+        help="Read arguments of kits from a file, a NAME=VALUE on each line",
+    )(function)  # fmt: skip
+    return click.option(
+        "--kit-arg", multiple=True, metavar="[KIT.]NAME=VALUE",
+        help="Give an argument of a kit (repeat; wins over the file)",
+    )(function)  # fmt: skip
+
+
 def env_options(function: F) -> F:
     """`-e` and `--env-file`."""
     function = click.option(

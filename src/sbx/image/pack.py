@@ -35,8 +35,12 @@ def pack_tree(
     _make(runtime, target, binds, ["--all-root", "--all-time", _TREE])
 
 
-def pack_tar(runtime: RuntimeBundle, archive: Path, target: Path) -> None:
+def pack_tar(
+    runtime: RuntimeBundle, archive: Path, target: Path, *, with_whiteouts: bool = False
+) -> None:
     """Pack a tar archive with the owners, modes, times and attributes that it holds.
+
+    With whiteouts an empty `.wh.NAME` hides NAME of the layers below.
 
     Raises:
         HostError: there is not enough space for the image.
@@ -45,7 +49,10 @@ def pack_tar(runtime: RuntimeBundle, archive: Path, target: Path) -> None:
     check_space(target.parent, archive.stat().st_size)
     binds = (Bind(source=archive, target=_ARCHIVE),)
     # Compiled Python in the archive refers to the times of its sources.
-    _make(runtime, target, binds, ["--tar=f", "--mkfs-time", "--preserve-mtime", _ARCHIVE])
+    options: list[str | Path] = ["--tar=f", "--mkfs-time", "--preserve-mtime"]
+    if with_whiteouts:
+        options.append("--aufs")
+    _make(runtime, target, binds, [*options, _ARCHIVE])
 
 
 def _make(

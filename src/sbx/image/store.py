@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sbx.errors import NotFoundError
+from sbx.errors import NotFoundError, PermanentError
 from sbx.image import runtime, tools
 from sbx.image.cache import Shelf
 from sbx.image.layers import KIND as LAYERS
@@ -102,6 +103,22 @@ class ImageStore:
             stack = TemplateShelf(self._cache).make_shell(bundle, progress)
         return Prepared(runtime=bundle, tools=image, template=stack)
 
+    def add_layer(
+        self, base: Template, key: str, write_archive: Callable[[Path], None]
+    ) -> Template:
+        """A template of the name and layers of `base` and one more, made of a tar archive.
+
+        `key` are its inputs. The archive may be anybody's: it is packed in the jail, unread by us.
+
+        Raises:
+            PermanentError: the archive cannot be packed.
+            HostError: there is no space.
+        """
+        bundle = self.runtime()
+        if bundle is None:
+            raise PermanentError("the runtime bundle is missing or damaged", hint="Run: sbx setup")
+        return TemplateShelf(self._cache).add_layer(base, key, bundle, write_archive)
+
     def verify_full(self, progress: Progress) -> tuple[str, ...]:
         """Read every byte of what new sandboxes would use; names what is absent or damaged.
 
@@ -143,6 +160,7 @@ class ImageStore:
 
         `keep` are the digests that existing sandboxes are made of.
         """
+        TemplateShelf(self._cache).prune()
         keep |= self._current()
         freed = sum(Shelf(self._cache, kind).prune(keep) for kind in _KINDS)
         return freed + LayerShelf(self._cache).prune(keep)

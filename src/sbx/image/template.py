@@ -14,6 +14,8 @@ import json
 import re
 import tarfile
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from sbx.errors import HostError, PermanentError
@@ -126,6 +128,38 @@ class TemplateShelf:
             template = self._build(runtime, progress)
             write_atomic(self._folder / f"{SHELL}.json", render(template, key()))
             return template
+
+    def add_layer(
+        self,
+        base: Template,
+        inputs: str,
+        runtime: RuntimeBundle,
+        write_archive: Callable[[Path], None],
+    ) -> Template:
+        """See `ImageStore.add_layer`."""
+        private_folder(self._folder)
+        with self._layers.working_folder() as work:
+            archive, image = work / "layer.tar", work / "layer.erofs"
+            write_archive(archive)
+            pack_tar(runtime, archive, image, with_whiteouts=True)
+            layer = self._layers.adopt(image)
+        layers = (*base.layers, layer)
+        identity = [base.digest, layer.digest]
+        digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+        made = replace(base, layers=layers, digest=digest)
+        write_atomic(self._folder / f"{base.name}.json", render(made, inputs))
+        return made
+
+    def prune(self) -> None:
+        """Forget the templates on a base that is not the current one: no new sandbox uses them."""
+        current = self.find(SHELL)
+        for name in self.names():
+            found = self._read(name)
+            stack = found[1].layers if found is not None else ()
+            if current is not None and stack[: len(current.layers)] == current.layers:
+                continue
+            if name != SHELL:
+                (self._folder / f"{name}.json").unlink(missing_ok=True)
 
     def layer_digests(self) -> frozenset[str]:
         """The layers that some template needs."""

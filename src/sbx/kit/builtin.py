@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+SPEC_FILE = "spec.yaml"
 AGENTS = Path(__file__).parent / "agents"
 # A list here and not one of the folder: the command line shows it without touching the disk.
 NAMES = (

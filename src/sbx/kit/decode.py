@@ -78,11 +78,11 @@ class Decoder:
         given: dict[str, Node] = {}
         for name, value in node.entries:
             if name.text in given:
-                self.findings.error(path, f"key `{name.text}` is there twice", name.mark)
+                self.findings.error(path, f"key `{name.text[:60]}` is there twice", name.mark)
             elif name.text not in known:
                 self.findings.error(
                     _join(path, name.text),
-                    f"unknown key `{name.text}`{_in(path)}; {_nearest(name.text, known)}",
+                    f"unknown key `{name.text[:60]}`{_in(path)}; {_nearest(name.text[:60], known)}",
                     name.mark,
                 )
             given[name.text] = value
@@ -116,7 +116,7 @@ class Decoder:
         found: dict[str, object] = {}
         for name, value in node.entries:
             if name.text in found:
-                self.findings.error(path, f"key `{name.text}` is there twice", name.mark)
+                self.findings.error(path, f"key `{name.text[:60]}` is there twice", name.mark)
             found[name.text] = self._value(kind, value, _join(path, name.text), ())
         return found
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sbx.errors import UserError
+from sbx.kit.builtin import SPEC_FILE
 from sbx.system.text import printable
 
-SPEC = "spec.yaml"
+SPEC = SPEC_FILE
 _MOST = 100  # findings that are kept: more help nobody
 
 

@@ -50,18 +50,10 @@ def _value(member: Member, earlier: Any, later: Any) -> Any:
         items = cast("tuple[object, ...]", (*earlier, *later))
         keyed: Keyed | None = member.note(Keyed)
         if keyed is None:
-            return tuple(_unique(items))
+            # Each item once, at its first place; steps that are equal are run once.
+            return tuple(dict.fromkeys(items))
         return tuple({getattr(item, keyed.by): item for item in items}.values())
     if isinstance(later, Mapping):
         first, second = cast("tuple[Mapping[str, object], ...]", (earlier, later))
         return {**first, **second}
     return _table(earlier, later) if is_dataclass(later) else later
-
-
-def _unique(items: tuple[object, ...]) -> list[object]:
-    """Each item once, at its first place; steps may be equal and are run once."""
-    found: list[object] = []
-    for item in items:
-        if item not in found:
-            found.append(item)
-    return found

@@ -121,7 +121,9 @@ class AgentInstructions:
     filename: Annotated[
         str | None,
         Doc("The file that the agent reads, such as `CLAUDE.md`"),
-        Pattern(r"[^/\0]*[^/\0.][^/\0]*(/[^/\0]*[^/\0.][^/\0]*)*", "a relative path without `..`"),
+        Pattern(
+            r"(?=[^\0]{1,200}$)(?!.*(^|/)\.{0,2}(/|$))[^\0]+", "a short relative path without `..`"
+        ),
     ] = None
     content: Annotated[str | None, Doc("What the agent is told, as Markdown")] = None
 

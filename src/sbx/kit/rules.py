@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ RESERVED_NAMES = frozenset({"HOME", "USER", "SHELL", "PATH"})
 # The way out depends on them, whatever the case in which a program asks.
 PROXY_NAMES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"})
 PLACEHOLDERS = ("AccessToken", "RefreshToken", "ExpiresAt", "Scopes")
-_PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}")
 _SANDBOX_ONLY = ("extends", "mixins", "sandbox")
 
 
@@ -171,7 +169,9 @@ class _Rules:
         if (file.structure is None) == (file.template is None):
             self.error(where, f"`{where}`: either `structure` or `template`")
         text = file.template if file.template is not None else json.dumps(file.structure)
-        for name in _PLACEHOLDER.findall(text):
+        # Split and not searched: a search for `{{…}}` in many `{{` would take for ever.
+        inner = (part.partition("}}") for part in text.split("{{")[1:])
+        for name in (name for name, closing, _rest in inner if closing):
             if name.strip().removeprefix(".") not in PLACEHOLDERS:
                 known = ", ".join(f"`{{{{.{word}}}}}`" for word in PLACEHOLDERS)
                 self.error(where, f"`{where}`: `{{{{{name}}}}}` is not one of {known}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import Counter
 from collections.abc import Hashable, Sequence, Sized
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import Annotated, Any, Protocol, cast, get_args, get_origin, get_type_hints
@@ -113,8 +114,8 @@ class Unique:
     """A list without repetition."""
 
     def problem(self, value: object) -> str | None:
-        items = list(cast("Sequence[object]", value))
-        twice = next((item for item in items if items.count(item) > 1), None)
+        counted = Counter(cast("Sequence[Hashable]", value))
+        twice = next((item for item, count in counted.items() if count > 1), None)
         return None if twice is None else f"{_shown(twice)} is there twice"
 
     def schema(self) -> JsonSchema:

@@ -11,6 +11,7 @@ from sbx.sandbox.ports import Publication
 from sbx.sandbox.spec import AccelChoice, Mount, Resources
 
 if TYPE_CHECKING:
+    from sbx.kit.compose import Composition  # whoever has no kits does not load it
     from sbx.policy.patterns import Resource
 
 
@@ -25,6 +26,8 @@ class CreateRequest:
     template: str = "shell"
     command: tuple[str, ...] = ()  # empty: the template's
     accel: AccelChoice = AccelChoice.AUTO
+    kits: Composition | None = None  # None: nothing but the template
+    kit_hosts: bool = False  # under Locked Down: the user agreed to the hosts that the kits allow
     env: dict[str, str] = field(default_factory=dict[str, str])
     workdir: str | None = None  # None: the primary workspace, else the template's
     git: GitWorkspace | None = None  # branch or clone mode

@@ -14,9 +14,10 @@ from pathlib import Path
 import sbx
 from sbx.control.client import connect
 from sbx.control.messages import MAX_LINE_BYTES, Request, StartEvent, Verb, to_error
-from sbx.errors import PermanentError, SbxError
+from sbx.errors import ConflictError, PermanentError, SbxError
 from sbx.image.store import ImageStore
 from sbx.lifecycle.status import status
+from sbx.sandbox.spec import SandboxSpec
 from sbx.sandbox.state import State
 from sbx.sandbox.status import SandboxStatus
 from sbx.store import paths as names
@@ -33,7 +34,9 @@ Listener = Callable[[StartEvent], None]
 _STOP_TIMEOUT_S = 60.0
 
 
-def start(where: Paths, name: str, *, progress: Progress, listener: Listener) -> SandboxStatus:
+def start(
+    where: Paths, name: str, *, progress: Progress, listener: Listener, is_new: bool = False
+) -> SandboxStatus:
     """Bring a sandbox up, or wait until somebody else's start is over; returns when it is ready.
 
     Parts that are missing, after an upgrade of ours or a loss, are built first. A caller that is
@@ -41,10 +44,13 @@ def start(where: Paths, name: str, *, progress: Progress, listener: Listener) ->
 
     Raises:
         NotFoundError: there is no such sandbox.
+        ConflictError: what its kits bring was never finished.
         SbxError: what went wrong, as the supervisor reports it.
     """
     make_private(where)
-    records.read_spec(where, name)
+    spec = records.read_spec(where, name)
+    if spec.recipe.kits and not is_new:
+        _check_finished(where, name)
     with hold_lock(where.sandbox(name) / names.VERB_LOCK):
         now = status(where, name)
         match now.state:
@@ -55,7 +61,24 @@ def start(where: Paths, name: str, *, progress: Progress, listener: Listener) ->
             case _:
                 ImageStore(where.cache).prepare_machine(progress)
                 _launch(where, now, listener)
+                if spec.recipe.startup and not is_new:
+                    _run_startup(where, spec)
         return status(where, name)
+
+
+def _run_startup(where: Paths, spec: SandboxSpec) -> None:
+    from sbx.lifecycle.startup import run_startup  # noqa: PLC0415 - only for kits that have steps
+
+    run_startup(where, spec.name, spec.recipe.startup)
+
+
+def _check_finished(where: Paths, name: str) -> None:
+    """A sandbox whose creation was killed before its kits were carried out is no use."""
+    if not (where.sandbox(name) / names.KITS_DONE).exists():
+        raise ConflictError(
+            f"sandbox `{name}` was never finished: its creation was cut off",
+            hint=f"Run: sbx rm {name}, and create it again",
+        )
 
 
 def _await_ready(where: Paths, now: SandboxStatus) -> None:

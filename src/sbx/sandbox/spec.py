@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from sbx.sandbox.git import GitWorkspace
+from sbx.sandbox.recipe import NO_RECIPE, Recipe
 
 
 class AccelChoice(StrEnum):
@@ -67,3 +68,4 @@ class SandboxSpec:
     masks: tuple[str, ...] = ()  # patterns, as in .gitignore: what matches is empty inside
     private_paths: tuple[str, ...] = ()  # below the workspace: folders on the sandbox's own disk
     git_unsafe: bool = False  # `.git/hooks`, `.git/config` and the like are writable inside
+    recipe: Recipe = NO_RECIPE  # what it keeps of its kits

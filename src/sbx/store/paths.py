@@ -28,6 +28,7 @@ SHARE_LOG = "share.log"
 EMPTY = "empty"
 GIT_SEED = "git-seed"
 GIT_REPOSITORY = "repository.git"
+KITS_DONE = "kits.done"
 CONTROL_SOCKET = "control.sock"
 SANDBOX_FILES = (
     SPEC,
@@ -42,6 +43,7 @@ SANDBOX_FILES = (
     EMPTY,
     GIT_SEED,
     GIT_REPOSITORY,
+    KITS_DONE,
 )
 
 SETTINGS = "settings.json"

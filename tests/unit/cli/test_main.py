@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from sbx.cli.exit_status import ExitStatus
+from sbx.kit.builtin import NAMES
 from tests.kit.installation import ROOT
 from tests.unit.cli.conftest import Call, MakeSandbox
+
+AGENTS = ", ".join(NAMES)
 
 
 def test_without_arguments_the_help_is_shown(sbx: Call) -> None:
@@ -52,9 +55,9 @@ def test_without_arguments_the_help_is_shown(sbx: Call) -> None:
         (["rm", "nosuch"], 'sandbox not found: "nosuch"', "Run: sbx ls"),
         (["rm"], "name at least one sandbox", "Run: sbx rm --help"),
         (["rm", "--all", "x"], "name at least one sandbox", "Run: sbx rm --help"),
-        (["run"], "no agent named (available agents: shell)", "Run: sbx run shell ."),
+        (["run"], f"no agent named (available agents: {AGENTS})", "Run: sbx run shell ."),
         (["run", "--name", "nosuch"], 'sandbox not found: "nosuch"', "sbx run --name nosuch shell"),
-        (["run", "claude"], 'agent "claude" not found (available agents: shell)', ""),
+        (["run", "clod"], f'agent "clod" not found (available agents: {AGENTS})', ""),
         (["run", "."], 'agent "." not found', "sbx run shell ."),
         (["run", "shell", "-d", "--rm"], "cannot be used together", "Run: sbx run --help"),
         (["run", "shell", "--json"], "--json and --format need --detach", "Run: sbx run --help"),

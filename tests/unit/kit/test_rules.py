@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
+from sbx.kit.findings import KitError
 from sbx.kit.rules import covers
 from sbx.policy.patterns import parse_kit_entry
 from tests.unit.kit.kits import MIXIN, SANDBOX, problems, read, warnings
@@ -159,3 +162,30 @@ def test_what_is_right(body: str) -> None:
 )  # fmt: skip
 def test_an_entry_covers_a_domain(allowed: str, wanted: str, fits: bool) -> None:
     assert covers(parse_kit_entry(allowed)[0], parse_kit_entry(wanted)[0]) is fits
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "agentInstructions: {filename: '" + "a" * 400_000 + "'}\n",
+        _OAUTH.format("credentialFile: {path: /a, template: '" + "{{" * 200_000 + "'}"),
+        "licenses: [" + ", ".join(f"l{i}" for i in range(9_000)) + "]\n",
+        "k" * 400_000 + ": 1\n",
+        "description: '" + "${{ " * 100_000 + "'\n",
+    ],
+    ids=["filename", "template", "list", "key", "reference"],
+)
+def test_no_text_makes_the_rules_slow(body: str) -> None:
+    """Each of these once cost seconds or more; the tier's time limit is the bound."""
+    with contextlib.suppress(KitError):
+        read(SANDBOX, body)
+
+
+@pytest.mark.parametrize("name", ["A.md", ".a/B.md", ".github/c.instructions.md", "..a", "a..b"])
+def test_names_of_the_agent_s_file(name: str) -> None:
+    assert read(SANDBOX, f"agentInstructions: {{filename: {name}}}\n").warnings == ()
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/..", "../a", "a//b", "/a", "a/", "a/./b"])
+def test_names_that_lead_elsewhere(name: str) -> None:
+    assert "relative path" in problems(SANDBOX, f"agentInstructions: {{filename: {name}}}\n")[0]

@@ -7,6 +7,7 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,16 +19,19 @@ from sbx.lifecycle.enforce import enforce_policy
 from sbx.lifecycle.prune import plan_prune, prune, remove_all
 from sbx.lifecycle.remove import remove
 from sbx.lifecycle.request import CreateRequest
+from sbx.lifecycle.start import start
 from sbx.lifecycle.status import damaged, list_all, status
 from sbx.lifecycle.stop import StopResult, stop
 from sbx.policy.patterns import parse_resources
 from sbx.policy.presets import Preset
+from sbx.sandbox.recipe import Recipe, UsedKit
 from sbx.sandbox.spec import AccelChoice, Resources, SandboxSpec
 from sbx.sandbox.state import State
 from sbx.store import paths as names
 from sbx.store import records
 from sbx.store.paths import Paths, make_private
 from sbx.store.rules import init_policy, need_policy
+from sbx.system.progress import Silent
 from tests.kit.fake_supervisor import paths_below
 from tests.kit.installation import ROOT
 from tests.unit.policy.factories import rule, to
@@ -261,3 +265,13 @@ def test_denials_of_a_new_sandbox_are_its_own(where: Paths) -> None:
     rules = need_policy(where)
     assert not rules.compile("one").connection(to("x.b.com")).allowed
     assert rules.compile("two").connection(to("x.b.com")).allowed
+
+
+def test_a_sandbox_whose_kits_were_never_finished_does_not_start(where: Paths) -> None:
+    plain = make(where, "plain")
+    used = UsedKit(name="k", resolved="./k", digest="sha256:0")
+    spec = replace(plain, name="cut", id=plain.id.replace("0", "1"), recipe=Recipe(kits=(used,)))
+    records.create_folder(where, spec)
+    with pytest.raises(ConflictError, match="never finished") as caught:
+        start(where, "cut", progress=Silent(), listener=lambda _event: None)
+    assert "sbx rm cut" in (caught.value.hint or "")

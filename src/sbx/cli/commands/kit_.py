@@ -20,10 +20,12 @@ from sbx.cli.options import format_options, pass_app
 from sbx.cli.output import Json, clean, emit, out, print_document, talk, warn
 from sbx.errors import ConflictError, SbxError, UserError
 from sbx.kit import archive, lock, oci
+from sbx.kit.args import NO_ARGS
 from sbx.kit.bundle import Bundle
 from sbx.kit.compose import Kit, load_kit
 from sbx.kit.findings import SPEC, Finding, KitError, Level
 from sbx.kit.model import Kind
+from sbx.kit.read import read_spec
 from sbx.kit.reference import (
     BuiltIn,
     GitKit,
@@ -148,8 +150,10 @@ def _init(app: App, folder: str, kind: str, name: str | None) -> None:
     path = target / SPEC
     if path.exists() or path.is_symlink():
         raise ConflictError(f"`{path}` is there already", hint=f"Run: sbx kit validate {folder}")
+    text = starter(Kind(kind), own).encode()
+    read_spec(text, NO_ARGS, what=folder)  # a name that cannot be one is told before anything is
     target.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, starter(Kind(kind), own).encode(), mode=0o644)
+    write_atomic(path, text, mode=0o644)
     if app.format is Format.TABLE:
         talk(f"✓ Wrote {clean(path)}")
         talk(f"\nTo check it, run:\n  sbx kit validate {clean(_as_ref(target))}")

@@ -21,6 +21,8 @@ from sbx.cli.policy.first_run import ensure_posture
 from sbx.cli.progress import Steps
 from sbx.cli.wayback import review_session
 from sbx.errors import ConflictError, NotFoundError
+from sbx.kit.builtin import NAMES
+from sbx.kit.reference import looks_like_kit
 from sbx.sandbox.name import check_name
 from sbx.sandbox.state import State
 from sbx.sandbox.status import SandboxStatus
@@ -142,20 +144,21 @@ def _find(app: App, words: Sequence[str], typed: Typed) -> _Target:
     same = creation.find_same(app, wanted) if name is None else None
     if same is not None:
         _tell_other_mounts(same, wanted)
+        _tell_other_kits(same, wanted)
         return _attach(app, same, typed)
     return _create(app, wanted)
 
 
 def _name_instead_of_agent(app: App, word: str) -> str | None:
     """`run NAME`, as older versions had it."""
-    if word in creation.AGENTS or engine.find(app, word) is None:
+    if word in NAMES or engine.find(app, word) is None:
         return None
     talk(f"hint: to attach to a sandbox by its name, run: sbx run --name {clean(word)}")
     return word
 
 
 def _nothing_to_run(name: str | None) -> NotFoundError:
-    known = ", ".join(creation.AGENTS)
+    known = ", ".join(NAMES)
     if name is None:
         return NotFoundError(
             f"no agent named (available agents: {known})", hint="Run: sbx run shell ."
@@ -168,7 +171,7 @@ def _nothing_to_run(name: str | None) -> NotFoundError:
 def _check_same(app: App, found: SandboxStatus, agent: str, paths: Sequence[str]) -> None:
     """What was typed beside `--name` must be true of that sandbox."""
     name = found.spec.name
-    if agent != found.spec.agent:
+    if not looks_like_kit(agent) and agent != found.spec.agent:
         creation.check_agent(agent)
         raise ConflictError(
             f"sandbox `{name}` already exists and runs agent `{found.spec.agent}`, not `{agent}`",
@@ -191,6 +194,21 @@ def _tell_other_mounts(same: SandboxStatus, wanted: creation.Wanted) -> None:
         warn(
             f"sandbox {same.spec.name} was created without {', '.join(map(clean, missing))}; "
             "mounts cannot be added later"
+        )
+
+
+def _tell_other_kits(same: SandboxStatus, wanted: creation.Wanted) -> None:
+    """Kits are carried out when a sandbox is made; what changes later does not reach it."""
+    if wanted.kits is None:
+        return
+    then = {kit.name: kit.digest for kit in same.spec.recipe.kits}
+    now = {kit.spec.name: kit.sources[0].bundle.digest for kit in wanted.kits.kits}
+    other = [name for name, digest in now.items() if then.get(name) != digest]
+    if other:
+        warn(
+            f"sandbox {same.spec.name} was created without, or with another, "
+            f"{', '.join(map(clean, other))}; kits cannot be added later. "
+            f"To make it anew, run: sbx rm {same.spec.name}"
         )
 
 

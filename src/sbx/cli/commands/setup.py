@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -21,12 +22,16 @@ from sbx.errors import HostError, PermanentError
 from sbx.image.store import ImageStore
 from sbx.store.paths import make_private
 from sbx.system.process import base_env, popen
+from sbx.system.progress import Progress
 
 _EXAMPLES = """
 sbx setup
 
 # In a script: no questions
 sbx setup --no-input
+
+# With an agent, so that its first sandbox starts at once
+sbx setup --agent claude
 
 # Read every byte of the cached parts again; what is damaged is rebuilt
 sbx setup --verify
@@ -37,10 +42,14 @@ sbx setup --verify
 @click.option(
     "--verify", is_flag=True, help="Check all digests of cached parts, and rebuild what is damaged"
 )
+@click.option(
+    "--agent", "agents", multiple=True, metavar="AGENT",
+    help="Install this agent ahead of time, so that its first sandbox starts at once (repeat)",
+)  # fmt: skip
 @click.option("-q", "--quiet", "--no-progress", "quiet", is_flag=True, help="Show no progress")
 @format_options
 @pass_app
-def command(app: App, verify: bool, quiet: bool) -> ExitStatus:
+def command(app: App, verify: bool, agents: tuple[str, ...], quiet: bool) -> ExitStatus:
     """Prepare this machine and show what was found.
 
     Installs the Debian packages that are missing (as root, else through sudo after a question), and
@@ -57,10 +66,12 @@ def command(app: App, verify: bool, quiet: bool) -> ExitStatus:
         damaged = store.verify_full(progress) if verify else ()
         prepared = store.prepare(progress)
         warm = prepare(app.paths.cache, progress)
+        installed = _install_agents(app, agents, progress)
     parts = {
         "runtime": prepared.runtime.digest,
         "tools": prepared.tools.digest,
         "template": prepared.template.digest,
+        **installed,
     }
     if app.format is Format.TABLE:
         _report(parts, damaged, interactive=can_ask(app))
@@ -69,6 +80,19 @@ def command(app: App, verify: bool, quiet: bool) -> ExitStatus:
     else:
         emit(app, {"parts": {**parts}, "rebuilt": list(damaged), "packages_missing": []})
     return ExitStatus.OK
+
+
+def _install_agents(app: App, agents: Sequence[str], progress: Progress) -> dict[str, str]:
+    """The digests of the templates of agents, by name; a plain shell needs none."""
+    from sbx.cli import creation, engine
+
+    found: dict[str, str] = {}
+    for agent in agents:
+        request = creation.agent_request(app, agent)
+        if request is not None:
+            made = engine.prepare_agent(app, request, progress)
+            found[f"agent {request.agent}"] = made.digest
+    return found
 
 
 def _install(app: App) -> None:

@@ -106,6 +106,10 @@ def test_init_writes_a_kit_that_is_valid_and_never_over_another(sbx: Call, folde
     again = sbx("kit", "init", "New_Kit")
     assert again.status == 1
     assert "is there already" in again.err
+    wrong = sbx("kit", "init", "other", "--name", "A B")
+    assert wrong.status == 1
+    assert "is not 1 to 64 of a-z" in wrong.err
+    assert not Path("other").exists()
 
 
 def test_pack_writes_equal_bytes_and_both_kinds(sbx: Call, folder: Path) -> None:
