@@ -16,7 +16,7 @@ from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
-from sbx.errors import PermanentError
+from sbx.errors import NotFoundError, PermanentError
 from sbx.image.recipe import input_key
 from sbx.image.store import ImageStore
 from sbx.kit.compose import Composition
@@ -108,14 +108,15 @@ def _builder(
     )
     if wanted.name in records.names(where):  # left by a build that was killed
         remove(where, wanted.name, force=True)
-    now = create(where, wanted, progress=progress, listener=listener)
     try:
+        now = create(where, wanted, progress=progress, listener=listener)
         apply_kit_rules(where, wanted.name, request.kits, agreed=request.kit_hosts)
         begin = Command(argv=("python3", "-", "begin"), user="0", stdin=_script())
         _must(where, wanted.name, begin, "cannot look at the sandbox")
         yield now.spec
     finally:
-        remove(where, wanted.name, force=True)
+        with contextlib.suppress(NotFoundError):
+            remove(where, wanted.name, force=True)
         forget_kit_rules(where, wanted.name)
 
 
