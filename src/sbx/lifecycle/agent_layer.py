@@ -22,7 +22,7 @@ from sbx.image.store import ImageStore
 from sbx.kit.compose import Composition
 from sbx.lifecycle.create import create
 from sbx.lifecycle.inside import Command, Sink, run_inside
-from sbx.lifecycle.kit_rules import apply_kit_rules, forget_kit_rules
+from sbx.lifecycle.kit_rules import apply_kit_rules
 from sbx.lifecycle.provision import install
 from sbx.lifecycle.remove import remove
 from sbx.lifecycle.request import CreateRequest
@@ -117,7 +117,6 @@ def _builder(
     finally:
         with contextlib.suppress(NotFoundError):
             remove(where, wanted.name, force=True)
-        forget_kit_rules(where, wanted.name)
 
 
 def _export(where: Paths, name: str, archive: Path) -> None:

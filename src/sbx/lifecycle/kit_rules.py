@@ -7,10 +7,8 @@ sees to that, `RuleSet.is_active`); what they deny always counts.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 
-from sbx.errors import PermanentError
 from sbx.kit.compose import Composition, Kit
 from sbx.policy.hosts import Protocol
 from sbx.policy.paths import parse_glob
@@ -20,8 +18,6 @@ from sbx.policy.rules import CreatedVia, Effect, HttpMatch, Origin, Rule
 from sbx.policy.ruleset import RuleSet, replace_kit_rules
 from sbx.store.paths import Paths
 from sbx.store.rules import change_policy, read_policy
-
-log = logging.getLogger(__name__)
 
 
 def kit_rules(whole: Composition, sandbox: str, *, agreed: bool) -> tuple[Rule, ...]:
@@ -50,15 +46,6 @@ def apply_kit_rules(where: Paths, sandbox: str, whole: Composition, *, agreed: b
         return replace_kit_rules(rules, sandbox, kit_rules(whole, sandbox, agreed=agreed)), None
 
     change_policy(where, change)
-
-
-def forget_kit_rules(where: Paths, sandbox: str) -> None:
-    """Remove the rules of a sandbox's kits; a policy that cannot be read is no obstacle."""
-    try:
-        if read_policy(where) is not None:
-            change_policy(where, lambda rules: (replace_kit_rules(rules, sandbox, ()), None))
-    except PermanentError as error:
-        log.warning("rules of the kits of sandbox %s stay: %s", sandbox, error.message)
 
 
 def _rules(kit: Kit, sandbox: str, via: CreatedVia) -> Iterator[Rule]:

@@ -53,8 +53,6 @@ def remove(where: Paths, name: str, *, force: bool = False, delete_branch: bool 
         stack.enter_context(hold_lock(where.sandbox(name) / names.VERB_LOCK))
         stop(where, name)
         shutil.rmtree(where.run_folder(now.spec.id), ignore_errors=True)
-        if now.spec.recipe.kits:
-            _forget_kit_rules(where, name)
         branch.remove(now.spec, delete_branch=delete_branch)
         forget_rules(where, name)  # first: killed in between, it leaves less allowed, not more
         records.delete_folder(where, name)
@@ -75,10 +73,3 @@ def forget_rules(where: Paths, name: str) -> None:
         forget_sandbox(where, name)
     except SbxError as error:
         log.warning("rules of sandbox %s stay: %s", name, error.message)
-
-
-def _forget_kit_rules(where: Paths, name: str) -> None:
-    """What its kits allowed is not for a later sandbox of this name."""
-    from sbx.lifecycle.kit_rules import forget_kit_rules  # noqa: PLC0415 - large, and rarely needed
-
-    forget_kit_rules(where, name)

@@ -9,11 +9,11 @@ import pytest
 
 from sbx.kit.args import NO_ARGS
 from sbx.kit.compose import Composition, compose
-from sbx.lifecycle.kit_rules import apply_kit_rules, forget_kit_rules, withheld_hosts
+from sbx.lifecycle.kit_rules import apply_kit_rules, withheld_hosts
 from sbx.policy.hosts import parse_endpoint
 from sbx.policy.presets import Preset
 from sbx.policy.rules import Effect, Origin
-from sbx.store.paths import POLICY, Paths, make_private
+from sbx.store.paths import Paths, make_private
 from sbx.store.rules import init_policy, need_policy, read_policy
 from tests.kit.fake_supervisor import paths_below
 from tests.unit.kit.kits import MIXIN, SANDBOX, kit
@@ -96,17 +96,3 @@ def test_the_rules_of_kits_are_replaced_and_the_user_s_own_stay(where: Paths) ->
 def test_without_a_posture_nothing_is_written(where: Paths) -> None:
     apply_kit_rules(where, "one", whole(), agreed=True)
     assert read_policy(where) is None
-
-
-def test_they_go_with_the_sandbox(where: Paths) -> None:
-    init_policy(where, Preset.BALANCED)
-    for name in ("one", "two"):
-        apply_kit_rules(where, name, whole(), agreed=False)
-    forget_kit_rules(where, "one")
-    assert {rule.sandbox for rule in need_policy(where).added} == {"two"}
-
-
-def test_a_policy_that_cannot_be_read_is_no_obstacle(where: Paths) -> None:
-    (where.config / POLICY).write_text("{")
-    forget_kit_rules(where, "one")
-    assert (where.config / POLICY).read_text() == "{"
