@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.cli import python_pass
@@ -38,6 +39,7 @@ def run(bench: Bench) -> Iterator[Finding]:
             execs.append(tuple(_exec(installation, n, up) for n in range(_SAMPLES)))
             bench.say(f"{up} running: start {min(taken):.2f} s, exec {min(execs[-1]):.2f} s")
         yield from _rows(installation, up, recipe_mb, execs)
+        _remove(installation, up)
     yield Curve(
         name="density/start", x_name="sandboxes running", y_name="seconds to the first output",
         x=tuple(map(float, steps)), series={"create": tuple(starts)}, expected="Flat is the aim.",
@@ -47,6 +49,14 @@ def run(bench: Bench) -> Iterator[Finding]:
         x=tuple(map(float, steps)), series={"exec": tuple(execs)},
         expected="Flat, plus what the idle machines take of the processors.",
     )  # fmt: skip
+
+
+def _remove(installation: Installation, up: int) -> None:
+    """A few at a time: all of them in one command would take minutes."""
+    with ThreadPoolExecutor(4) as pool:
+        names = (_name(number) for number in range(1, up + 1))
+        for _ in pool.map(lambda name: installation.ok("rm", "-f", name), names):
+            pass
 
 
 def _rows(

@@ -75,7 +75,7 @@ def _markdown(results: Sequence[Results]) -> str:
             lines += [_line(["---"] * (1 + len(curve.series)))]
             for index, x in enumerate(curve.x):
                 middles = (_middle(values[index]) for values in curve.series.values())
-                lines.append(_line([number(x), *middles]))
+                lines.append(_line([f"{x:g}", *middles]))
             lines.append("")
     return "\n".join(lines)
 
