@@ -45,6 +45,11 @@ class Exchange:
             if not event["more_body"]:
                 return
 
+    async def gone(self) -> None:
+        """Wait until the client has left; the body must have been read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
     async def body(self) -> bytes:
         """The whole body of the request."""
         return b"".join([chunk async for chunk in self.chunks()])

@@ -14,11 +14,12 @@ from ipaddress import IPv6Address
 
 _ETH_P_ALL = 3  # linux/if_ether.h
 _ICMP, _TCP, _UDP, _ICMP6 = 1, 6, 17, 58
+_DNS_PORT = struct.pack("!H", 53)
 _MAX_KINDS = 5000
 
 
 class Sniffer:
-    """Collects kinds of packets: protocol, destination, port; for TCP only new connections."""
+    """Collects kinds of packets: protocol, destination, port; no answers of TCP and DNS."""
 
     def __init__(self) -> None:
         self.kinds: set[str] = set()
@@ -58,7 +59,8 @@ def describe(protocol: int, data: bytes) -> str | None:
         is_new = len(payload) > 13 and payload[13] & 0x12 == 0x02  # SYN without ACK
         return f"tcp {address}:{_port(payload)}" if is_new else None
     if number == _UDP:
-        return f"udp {address}:{_port(payload)}"
+        is_answer = payload[:2] == _DNS_PORT  # from that port
+        return None if is_answer else f"udp {address}:{_port(payload)}"
     if number in (_ICMP, _ICMP6):
         return f"icmp {address} type {payload[0]}"
     return f"ip-{number} {address}"

@@ -58,6 +58,8 @@ def prepare(folder: Path, authority: Path) -> int:
     """
     _run("ip", "link", "set", "lo", "up")
     link = _open_link()
+    # No address of its own accord, and so no router solicitations: what moves here was sent.
+    Path("/proc/sys/net/ipv6/conf/internet/addr_gen_mode").write_text("1")
     for address in _ADDRESSES:
         options = ["nodad"] if ":" in address else []
         _run("ip", "address", "add", address, "dev", "internet", *options)

@@ -98,8 +98,11 @@ async def _bytes(_: Web, exchange: Exchange) -> None:
 
 
 async def _endless(_: Web, exchange: Exchange) -> None:
+    """Until the client leaves."""
+    await exchange.body()
     await exchange.start()
-    while True:
+    gone = asyncio.create_task(exchange.gone(), name="endless")
+    while not gone.done():
         await exchange.write(_BLOCK)
         await asyncio.sleep(0)  # others are served as well
 

@@ -32,6 +32,8 @@ from sbx.system.progress import Progress
 Listener = Callable[[StartEvent], None]
 
 _STOP_TIMEOUT_S = 60.0
+# Of the settings about proxies (docs/settings.md); a supervisor has no other way to learn them.
+_PROXY_VARIABLES = ("DOCKER_SANDBOXES_PROXY", "DOCKER_SANDBOXES_NO_PROXY")
 
 
 def start(
@@ -133,7 +135,11 @@ def _spawn(where: Paths, name: str, *, report: int, slot: int) -> None:
     try:
         child = popen(
             [*args, "--runtime", str(where.runtime), name],
-            env={**base_env(), "PYTHONPATH": str(Path(sbx.__file__).parent.parent)},
+            env={
+                **base_env(),
+                **{name: os.environ[name] for name in _PROXY_VARIABLES if name in os.environ},
+                "PYTHONPATH": str(Path(sbx.__file__).parent.parent),
+            },
             cwd=Path("/"),
             stdout=log,
             stderr=log,

@@ -210,12 +210,9 @@ def find_routes(configured: Configured, environment: Mapping[str, str]) -> Route
     if chosen != SYSTEM:
         proxy = parse_proxy(chosen)
         return Routes(plain=proxy, other=proxy, no_proxy=with_exceptions)
-    every = _variable(environment, "all_proxy")
-    plain = _variable(environment, "http_proxy") or every
-    other = _variable(environment, "https_proxy") or every
     return Routes(
-        plain=parse_proxy(plain) if plain else None,
-        other=parse_proxy(other) if other else None,
+        plain=_from_variables(environment, "http_proxy"),
+        other=_from_variables(environment, "https_proxy"),
         no_proxy=with_exceptions,
     )
 
@@ -229,6 +226,17 @@ def check_setting(text: str) -> str:
     if text not in ("", SYSTEM, DIRECT):
         parse_proxy(text, may_have_password=False)
     return text
+
+
+def _from_variables(environment: Mapping[str, str], name: str) -> ProxyServer | None:
+    for each in (name, "all_proxy"):
+        if text := _variable(environment, each):
+            try:
+                return parse_proxy(text)
+            except UserError as error:
+                words = f"variable {each.upper()}: {error.message}"
+                raise UserError(words, hint=error.hint) from error
+    return None
 
 
 def _variable(environment: Mapping[str, str], name: str) -> str:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar, assert_never, cast
 
 from sbx.errors import NotFoundError, UserError
+from sbx.policy.routes import DIRECT, SYSTEM, check_setting, parse_no_proxy, parse_proxy
 from sbx.sandbox.units import parse_size
 from sbx.store.paths import SETTINGS, Paths, make_private
 from sbx.system.files import read_bounded, write_atomic
@@ -59,6 +60,20 @@ class Key:
     env_var: str = ""
     choices: tuple[str, ...] = ()
     requires_restart: bool = False  # running sandboxes keep the old value
+    # Returns the text as it may be shown, or raises UserError; told whether it is from the file.
+    check: Callable[[str, bool], str] | None = None
+
+
+def _proxy(text: str, stored: bool) -> str:  # noqa: FBT001 - as `Key.check` has it
+    if stored or text in (SYSTEM, DIRECT):
+        return check_setting(text)
+    return str(parse_proxy(text))  # a variable may hold a password, which is not shown
+
+
+def _no_proxy(text: str, stored: bool) -> str:  # noqa: FBT001 - as `Key.check` has it
+    del stored
+    parse_no_proxy(text)
+    return text
 
 
 CATALOGUE: tuple[Key, ...] = (
@@ -99,6 +114,23 @@ CATALOGUE: tuple[Key, ...] = (
         choices=("auto", "kvm", "tcg"),
     ),
     Key(
+        name="no_proxy",
+        type=Type.STRING,
+        default="",
+        description="What is reached without a proxy: names, addresses, ranges; empty: NO_PROXY",
+        requires_restart=True,
+        check=_no_proxy,
+    ),
+    Key(
+        name="no_proxy.sandbox",
+        type=Type.STRING,
+        default="",
+        description="The same for sandboxes, before `no_proxy`",
+        env_var="DOCKER_SANDBOXES_NO_PROXY",
+        requires_restart=True,
+        check=_no_proxy,
+    ),
+    Key(
         name="output.jsonCompat",
         type=Type.STRING,
         default="bare",
@@ -113,6 +145,23 @@ CATALOGUE: tuple[Key, ...] = (
         description="Collect what no rule allows, for `sbx policy approval`",
         env_var="SBX_APPROVALS",
         requires_restart=True,
+    ),
+    Key(
+        name="proxy",
+        type=Type.STRING,
+        default="",
+        description="Proxy of your network: URL, `direct`, or `system` (HTTPS_PROXY and others)",
+        requires_restart=True,
+        check=_proxy,
+    ),
+    Key(
+        name="proxy.sandbox",
+        type=Type.STRING,
+        default="",
+        description="The same for sandboxes, before `proxy`",
+        env_var="DOCKER_SANDBOXES_PROXY",
+        requires_restart=True,
+        check=_proxy,
     ),
     Key(
         name="sandbox.autoStopSeconds",
@@ -174,7 +223,8 @@ class Settings:
         text = self.environment.get(key.env_var, "") if key.env_var else ""
         if text:
             try:
-                return Setting(key=key, value=parse(key, text), source=Source.ENV)
+                value = parse(key, text, stored=False)
+                return Setting(key=key, value=value, source=Source.ENV)
             except UserError as error:
                 raise UserError(
                     f"variable {key.env_var}: {error.message}", hint=error.hint
@@ -275,8 +325,8 @@ def unset_value(where: Paths, name: str) -> bool:
     return True
 
 
-def parse(key: Key, text: str) -> Value:
-    """The value that a text means for a key.
+def parse(key: Key, text: str, *, stored: bool = True) -> Value:
+    """The value that a text means for a key; `stored` in the file, else it is from a variable.
 
     Raises:
         UserError: the key takes no such value.
@@ -291,7 +341,7 @@ def parse(key: Key, text: str) -> Value:
         case Type.STRING:
             if key.choices and text not in key.choices:
                 raise _bad(key, text, f"one of {', '.join(key.choices)}")
-            return text
+            return key.check(text, stored) if key.check else text
         case Type.SIZE:
             return _parse_size(key, text.strip())
         case Type.JSON:

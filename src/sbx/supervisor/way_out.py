@@ -27,6 +27,7 @@ from sbx.proxy.upstream import Upstream
 from sbx.store.paths import Paths
 from sbx.supervisor.alive import cancel
 from sbx.supervisor.policy_watch import PolicyWatch
+from sbx.supervisor.upstream_routes import upstream_routes
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class WayOut:
     def __init__(
         self,
         policy: PolicyWatch,
-        resolver: HostResolver,
+        upstream: Upstream,
         sandbox: str,
         on_event: OnEvent,
         *,
@@ -52,7 +53,7 @@ class WayOut:
         self._context = Context(
             policy=policy.policy,
             names=self._names,
-            upstream=Upstream(policy.policy, resolver, limits),
+            upstream=upstream,
             connections=policy.connections,
             on_event=on_event,
             limits=limits,
@@ -113,8 +114,10 @@ async def open_way_out(
     What the policy is matters to nobody here: without one, everything is denied.
     """
     policy = PolicyWatch(where, sandbox)
-    resolver = HostResolver(Limits().max_lookups)
-    way_out = WayOut(policy, resolver, sandbox, on_event, approvals=approvals)
+    limits = Limits()
+    resolver = HostResolver(limits.max_lookups)
+    upstream = Upstream(policy.policy, resolver, limits, upstream_routes(where))
+    way_out = WayOut(policy, upstream, sandbox, on_event, approvals=approvals)
     try:
         await policy.start()
         way_out.start(listeners)

@@ -36,6 +36,7 @@ _INHERITED = (
     "PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TERM",
     "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "XDG_DATA_HOME",
     "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+    "all_proxy", "ALL_PROXY",
     "SSL_CERT_FILE", "SSL_CERT_DIR",
 )  # fmt: skip
 _TAIL_CHARS = 2000

@@ -185,3 +185,16 @@ def test_a_list_of_something_else_is_refused(where: Paths, text: str) -> None:
 def test_an_empty_list_allows_nothing(where: Paths) -> None:
     set_value(where, "kit.allowedSources", "[]")
     assert load_settings(where, {}).texts("kit.allowedSources") == ()
+
+
+def test_a_proxy_is_checked_and_its_password_is_never_shown() -> None:
+    key = own.find_key("proxy.sandbox")
+    with pytest.raises(UserError, match="kept in a file"):
+        own.parse(key, "http://me:hunter2@proxy.example:3128")
+    with pytest.raises(UserError, match="PAC"):
+        own.parse(key, "pac+http://proxy.example/x.pac")
+    assert own.parse(key, "socks5h://proxy.example") == "socks5h://proxy.example"
+    variables = {"DOCKER_SANDBOXES_PROXY": "http://me:hunter2@proxy.example:3128"}
+    assert Settings({}, variables).text("proxy.sandbox") == "http://proxy.example:3128"
+    with pytest.raises(UserError, match="exception"):
+        own.parse(own.find_key("no_proxy"), "127.1")
