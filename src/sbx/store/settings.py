@@ -143,7 +143,6 @@ CATALOGUE: tuple[Key, ...] = (
         type=Type.BOOL,
         default=False,
         description="Collect what no rule allows, for `sbx policy approval`",
-        env_var="SBX_APPROVALS",
         requires_restart=True,
     ),
     Key(
