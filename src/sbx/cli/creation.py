@@ -21,7 +21,7 @@ from sbx.image.store import ImageStore
 from sbx.image.template import SHELL
 from sbx.kit.builtin import ALIASES, NAMES, SPEC_FILE
 from sbx.kit.reference import looks_like_kit
-from sbx.lifecycle.branch import GitPlan, plan_branch, repository_of
+from sbx.lifecycle.branch import GitPlan, plan_branch, plan_clone, repository_of
 from sbx.lifecycle.request import CreateRequest
 from sbx.sandbox.git import GitMode
 from sbx.sandbox.name import check_name, default_name, free_name
@@ -71,14 +71,7 @@ def want(app: App, agent: str, paths: Sequence[str], typed: Typed) -> Wanted:
         from sbx.workspace.patterns import compile_patterns  # only for those who mask something
 
         compile_patterns(typed.masks)
-    repository = None
-    if typed.branch is not None:
-        if not found:
-            raise UserError(
-                "--branch requires a workspace",
-                hint=f"Name it: sbx run {clean(agent)} . --branch auto",
-            )
-        repository = repository_of(found[0], flag="--branch")
+    repository = _repository(agent, found, typed)
     denied: tuple[Resource, ...] = ()
     if typed.deny_network:
         from sbx.policy.patterns import parse_resources  # not at every start
@@ -103,6 +96,23 @@ def _kits(app: App, agent: str, typed: Typed) -> Composition | None:
     from sbx.cli.kits import KitArgs, choose  # the parser of kits costs a plain shell nothing
 
     return choose(app, agent, typed.kits, KitArgs(words=typed.kit_arg, file=typed.kit_args_file))
+
+
+def _repository(agent: str, found: Sequence[Mount], typed: Typed) -> Repository | None:
+    """The repository for `--branch` or `--clone`, if one of them was given."""
+    if typed.branch is not None and typed.clone:
+        raise UserError("--branch and --clone cannot be used together")
+    if typed.branch is None and not typed.clone:
+        return None
+    flag = "--clone" if typed.clone else "--branch"
+    if not found:
+        given = "--clone" if typed.clone else "--branch auto"
+        raise UserError(
+            f"{flag} requires a workspace", hint=f"Name it: sbx run {clean(agent)} . {given}"
+        )
+    if typed.clone and typed.private:
+        raise UserError("--private is for shared folders: a clone is on the sandbox's own disk")
+    return repository_of(found[0], flag=flag)
 
 
 def check_agent(agent: str) -> None:
@@ -181,8 +191,10 @@ def request(app: App, wanted: Wanted, *, name: str) -> CreateRequest:
 
 def _git_plan(wanted: Wanted, name: str) -> GitPlan | None:
     repository, branch = wanted.repository, wanted.typed.branch
-    if repository is None or branch is None:
+    if repository is None:
         return None
+    if branch is None:
+        return plan_clone(repository, wanted.mounts)
     return plan_branch(repository, wanted.mounts, branch, sandbox=name)
 
 
@@ -303,8 +315,11 @@ def _serves(spec: SandboxSpec, wanted: Wanted) -> bool:
         return False
     if wanted.repository is not None:
         work = spec.git
-        if work is None or work.mode is not GitMode.BRANCH:
+        mode = GitMode.CLONE if wanted.typed.clone else GitMode.BRANCH
+        if work is None or work.mode is not mode:
             return False
+        if mode is GitMode.CLONE:
+            return work.repository == wanted.repository.top
         asked = (wanted.repository.common_dir, wanted.typed.branch)
         return (work.common_dir, work.branch) == asked
     own = spec.mounts[0].source if spec.mounts else None
@@ -317,10 +332,13 @@ def summary(made: CreateRequest) -> str:
     if made.kits is not None and made.kits.mixins:
         lines.append(("kits", ", ".join(kit.spec.name for kit in made.kits.mixins)))
     lines += [("workspace", _describe(mount)) for mount in made.mounts]
-    if not made.mounts:
+    if made.git is not None and made.git.mode is GitMode.CLONE:
+        lines.insert(2, ("workspace", f"{made.git.repository} (clone)"))
+    elif not made.mounts:
         lines.append(("workspace", "none · no workspace bind mount"))
     if made.git is not None:
-        lines.append(("branch", f"{made.git.branch} (from {made.git.start[:12]})"))
+        what = made.git.branch or "detached"
+        lines.append((made.git.mode.value, f"{what} (from {made.git.start[:12]})"))
     lines += [
         ("image", made.template),
         ("cpu", str(made.resources.cpus)),

@@ -26,6 +26,7 @@ _TEXTS = {
     "git_unsafe": "Leave .git/hooks, .git/config and the like writable inside",
     "private": "Folder below the workspace that the sandbox has on its own disk (repeat)",
     "masks": "Pattern, as in .gitignore, of what is empty inside (repeat; also: .sbxignore)",
+    "clone": "Work in a clone of the repository on the sandbox's own disk",
     "branch": "Work in a hidden worktree on this branch of the repository; auto finds a name",
     "kit": "Add a mixin: a folder (./…), an archive, git+https://…, or an image (repeat)",
     "name": "Name of the sandbox (default: <agent>-<workspace folder>)",
@@ -43,6 +44,7 @@ class Typed:
     template: str | None
     accel: str | None
     branch: str | None
+    clone: bool
     masks: tuple[str, ...]
     private: tuple[str, ...]
     git_unsafe: bool
@@ -71,6 +73,7 @@ NO_OPTIONS = Typed(
     deny_network=(),
     publish=(),
     branch=None,
+    clone=False,
     masks=(),
     private=(),
     git_unsafe=False,
@@ -115,6 +118,7 @@ def creation_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--git-unsafe", is_flag=True, help=_TEXTS["git_unsafe"]),
         click.option("--private", "private", metavar="PATH", multiple=True, help=_TEXTS["private"]),
         click.option("--mask", "masks", metavar="PATTERN", multiple=True, help=_TEXTS["masks"]),
+        click.option("--clone", is_flag=True, help=_TEXTS["clone"]),
         click.option("--branch", metavar="NAME|auto", help=_TEXTS["branch"]),
         click.option("--name", metavar="NAME", help=_TEXTS["name"]),
     ):

@@ -184,6 +184,13 @@ def work_of(app: App, name: str) -> Work:
     return wayback.work_of(app.paths, known(name))
 
 
+def host_branches(app: App, name: str) -> tuple[str, bytes]:
+    """The user's branches for a sandbox (raises as the lifecycle's `host_branches`)."""
+    from sbx.lifecycle import branch
+
+    return branch.host_branches(app.paths, known(name))
+
+
 def sync(app: App, name: str) -> None:
     """Bring over the commits of a sandbox in branch or clone mode, if it runs."""
     from sbx.lifecycle.branch import sync as bring

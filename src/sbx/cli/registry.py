@@ -33,6 +33,7 @@ SECTIONS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
             Verb("ls", "ls", "List sandboxes", ("list",)),
             Verb("merge", "merge", "Merge a sandbox's commits into your branch"),
             Verb("prune", "prune", "Remove stopped sandboxes"),
+            Verb("push", "push", "Let a sandbox have your branches as they are now"),
             Verb("rm", "rm", "Remove sandboxes", ("remove", "delete")),
             Verb("run", "run", "Create a sandbox, or attach to it, and run its agent"),
             Verb("stop", "stop", "Stop sandboxes and keep their files"),

@@ -100,7 +100,7 @@ def document(one: SandboxStatus, where: Paths) -> dict[str, Json]:
         "layers": list(spec.layers),
         "user": spec.user,
         "command": list(spec.command),
-        "workspace": str(spec.mounts[0].source) if spec.mounts else None,
+        "workspace": next(iter((*_clone(one), *(str(m.source) for m in spec.mounts))), None),
         "workdir": spec.workdir,
         "mounts": [
             {"source": str(m.source), "target": str(m.target), "read_only": m.read_only}

@@ -52,6 +52,15 @@ def review_session(app: App, name: str) -> None:
     show_findings(findings)
 
 
+def warn_of_losses(app: App, name: str, *, delete_branch: bool = False) -> None:
+    """Before a removal: which commits and changes would be lost."""
+    try:
+        for text in engine.losses(app, name, delete_branch=delete_branch):
+            warn(clean(text))
+    except SbxError as error:  # damaged, or its repository is: it can be removed all the same
+        warn(clean(error.message))
+
+
 def tell_merged(app: App, work: Work, done: Merged, action: str) -> None:
     """What `merge` or `apply` did."""
     place = done.branch or "the detached HEAD"

@@ -17,7 +17,7 @@ from sbx.store import paths as names
 from sbx.store import records
 from sbx.store.paths import Paths
 from sbx.system.locks import is_locked
-from sbx.workspace.git import branch, quarantine, seed
+from sbx.workspace.git import branch, quarantine, remote, seed
 from sbx.workspace.git.door import check_version
 from sbx.workspace.git.repository import Repository, find_repository, identity
 from sbx.workspace.shields import read_patterns
@@ -67,6 +67,13 @@ def plan_branch(
     return GitPlan(work=work, mounts=(first, *mounts[1:]), workdir=str(work.worktree / below))
 
 
+def plan_clone(repository: Repository, mounts: tuple[Mount, ...]) -> GitPlan:
+    """Plan clone mode; nothing is made yet."""
+    below = mounts[0].source.relative_to(repository.top)
+    work = remote.plan_clone(repository)
+    return GitPlan(work=work, mounts=mounts[1:], workdir=str(repository.top / below))
+
+
 def make(where: Paths, spec: SandboxSpec) -> None:
     """Make what the plan says, for a sandbox whose folder is there.
 
@@ -82,10 +89,14 @@ def make(where: Paths, spec: SandboxSpec) -> None:
         branch.make_worktree(work)
         index = branch.index_of(work)
     owner = identity(work.common_dir)
-    masks = (*spec.masks, *read_patterns(work.repository), *read_patterns(work.worktree))
+    masks = [*spec.masks, *read_patterns(work.repository)]
+    if work.worktree != work.repository:
+        masks += read_patterns(work.worktree)
     place = folder / names.GIT_SEED
     seed.write_seed(work, place, index=index, identity=owner, masks=masks)
     quarantine.make_quarantine(folder / names.GIT_REPOSITORY, work)
+    if work.mode is GitMode.CLONE:
+        remote.add_remote(work, folder / names.GIT_REPOSITORY, sandbox=spec.name)
 
 
 def remove(spec: SandboxSpec, *, delete_branch: bool = False) -> None:
@@ -95,10 +106,25 @@ def remove(spec: SandboxSpec, *, delete_branch: bool = False) -> None:
         return
     with contextlib.suppress(SbxError):
         quarantine.unpublish(work, sandbox=spec.name)
+    if work.mode is GitMode.CLONE:
+        with contextlib.suppress(SbxError):
+            remote.remove_remote(work, sandbox=spec.name)
     if work.mode is GitMode.BRANCH:
         branch.remove_worktree(work)
         if delete_branch:
             branch.delete_branch(work)
+
+
+def host_branches(where: Paths, name: str) -> tuple[str, bytes]:
+    """For `push`: where the sandbox's repository is inside, and input for `update-ref --stdin`.
+
+    Raises:
+        UserError: the sandbox works directly in a folder of the host.
+    """
+    spec = records.read_spec(where, name)
+    if spec.git is None:
+        raise UserError(f"sandbox `{name}` works directly in its workspace: it sees your commits")
+    return str(seed.git_dir_inside(spec.git)), seed.branches_for_inside(spec.git)
 
 
 def losses(where: Paths, spec: SandboxSpec, *, delete_branch: bool = False) -> tuple[str, ...]:

@@ -52,11 +52,11 @@ async def set_up(spec: SandboxSpec, open_session: OpenSession) -> None:
     if work is None:
         return
     inside = str(seed.git_dir_inside(work))
-    await must(open_session, ["sh", seed.script("setup"), inside, spec.user], user=_ROOT)
-    if work.mode is GitMode.CLONE:
-        top = str(work.worktree)
-        await must(open_session, ["chown", f"{spec.user}:", top], user=_ROOT)
-        await must(open_session, ["sh", seed.script("checkout"), inside, top], user=spec.user)
+    top = [str(work.worktree)] if work.mode is GitMode.CLONE else []
+    argv = ["sh", seed.script("setup"), inside, spec.user, *top]
+    await must(open_session, argv, user=_ROOT)
+    if top:
+        await must(open_session, ["sh", seed.script("checkout"), inside, *top], user=spec.user)
 
 
 @contextlib.asynccontextmanager

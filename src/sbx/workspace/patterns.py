@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-
-from pathspec import GitIgnoreSpec
+from typing import TYPE_CHECKING
 
 from sbx.errors import UserError
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 
 def compile_patterns(patterns: Sequence[str]) -> GitIgnoreSpec:
@@ -16,6 +18,8 @@ def compile_patterns(patterns: Sequence[str]) -> GitIgnoreSpec:
     Raises:
         UserError: a line is not a pattern.
     """
+    from pathspec import GitIgnoreSpec  # noqa: PLC0415 - only for those who mask something
+
     for pattern in patterns:
         try:
             GitIgnoreSpec.from_lines([pattern])

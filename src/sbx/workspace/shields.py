@@ -155,6 +155,8 @@ def _folders(top: Path) -> Iterator[Path]:
 
 def _of_git_folder(folder: Path) -> Iterator[Path]:
     """What is shielded in a git folder."""
+    if not os.access(folder, os.W_OK):
+        return  # it is closed to us, so closed to the file server
     for name in _GIT_FOLDERS:
         yield _present(folder / name, is_folder=True)
     for name in _GIT_FILES:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,16 @@ def test_read_only_mounts_need_no_shield(top: Path, empty: Path) -> None:
     repository(top / ".git")
     assert git_shields([mount(top, read_only=True)], empty) == ()
     assert not (top / ".git" / "hooks").exists()
+
+
+def test_a_repository_that_is_closed_to_us_needs_no_shield(top: Path, empty: Path) -> None:
+    folder = repository(top / ".git")
+    folder.chmod(0o555)
+    try:
+        assert not os.access(folder, os.W_OK), "the unit tier has no privileges"
+        assert git_shields([mount(top)], empty) == ()
+    finally:
+        folder.chmod(0o755)
 
 
 def test_what_cannot_be_shielded_is_said(top: Path, empty: Path) -> None:

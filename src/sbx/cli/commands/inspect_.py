@@ -11,6 +11,7 @@ from sbx.cli.group import Command
 from sbx.cli.options import format_options, pass_app, sandbox_names
 from sbx.cli.output import clean, duration, emit, out
 from sbx.cli.port_rows import active_ports
+from sbx.sandbox.git import GitMode
 from sbx.sandbox.status import SandboxStatus
 from sbx.sandbox.units import format_size
 
@@ -63,11 +64,18 @@ def _head(one: SandboxStatus) -> list[tuple[str, str]]:
 
 
 def _mounts(one: SandboxStatus) -> list[tuple[str, str]]:
+    work = one.spec.git
+    if work is not None and work.mode is GitMode.CLONE:
+        clone = [("workspace", f"{work.repository} (clone)")]
+        return [*clone, *_shared(one), ("workdir", one.spec.workdir)]
     if not one.spec.mounts:
         return [("workspace", "none · no workspace bind mount"), ("workdir", one.spec.workdir)]
-    shown = [("workspace", describe_mount(str(m.source), str(m.target), read_only=m.read_only))
-             for m in one.spec.mounts]  # fmt: skip
-    return [*shown, ("workdir", one.spec.workdir)]
+    return [*_shared(one), ("workdir", one.spec.workdir)]
+
+
+def _shared(one: SandboxStatus) -> list[tuple[str, str]]:
+    return [("workspace", describe_mount(str(m.source), str(m.target), read_only=m.read_only))
+            for m in one.spec.mounts]  # fmt: skip
 
 
 def _git(one: SandboxStatus) -> list[tuple[str, str]]:

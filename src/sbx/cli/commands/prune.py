@@ -19,6 +19,7 @@ from sbx.cli.group import Command
 from sbx.cli.options import format_options, pass_app
 from sbx.cli.output import Json, emit, out, table, talk, timestamp
 from sbx.cli.prompt import confirm
+from sbx.cli.wayback import warn_of_losses
 from sbx.errors import ConflictError, UserError
 from sbx.sandbox.units import format_size
 
@@ -74,6 +75,8 @@ def command(
     if plan.skipped_unknown_stop:
         talk(f"Skipped, stop time unknown: {', '.join(plan.skipped_unknown_stop)}")
     names = [one.spec.name for one in plan.remove]
+    for name in names:
+        warn_of_losses(app, name)
     if names and not force and app.settings.flag("cli.confirmRemove"):
         instead = shlex.join(["sbx", "prune", "-f", *(w for f in filters for w in ("--filter", f))])
         confirm(

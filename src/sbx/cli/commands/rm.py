@@ -14,8 +14,9 @@ from sbx.cli.app import App, Format
 from sbx.cli.exit_status import ExitStatus
 from sbx.cli.group import Command
 from sbx.cli.options import format_options, pass_app, sandbox_names
-from sbx.cli.output import Json, clean, emit, out, warn
+from sbx.cli.output import Json, emit, out
 from sbx.cli.prompt import confirm
+from sbx.cli.wayback import warn_of_losses
 from sbx.errors import SbxError
 
 _EXAMPLES = """
@@ -53,7 +54,7 @@ def command(
     names = _all_names(app) if everything else list(dict.fromkeys(sandboxes))
     present = [name for name in names if _exists(app, name)]
     for name in present:
-        _warn_of_losses(app, name, delete_branch=delete_branch)
+        warn_of_losses(app, name, delete_branch=delete_branch)
     if present and not force and app.settings.flag("cli.confirmRemove"):
         _confirm(app, present, everything=everything)
     if not names:
@@ -91,14 +92,6 @@ def _nothing(app: App) -> None:
         out("No sandboxes found.")
     else:
         emit(app, [])
-
-
-def _warn_of_losses(app: App, name: str, *, delete_branch: bool) -> None:
-    try:
-        for text in engine.losses(app, name, delete_branch=delete_branch):
-            warn(clean(text))
-    except SbxError as error:  # damaged, or its repository is: it can be removed all the same
-        warn(clean(error.message))
 
 
 def _remove(app: App, name: str, *, force: bool, delete_branch: bool) -> dict[str, Json]:

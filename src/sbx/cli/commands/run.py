@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,7 +91,8 @@ def command(
     ended = attach.Ended(status=ExitStatus.FAILURE, detached=False)
     try:
         ended = attach.run_agent(app, target.name, args=tail(ctx), env=target.env, keys=keys)
-        if target.has_branch and not ended.detached:
+        # Without a terminal standard error is the command's own, and may have been closed by it.
+        if target.has_branch and not ended.detached and os.isatty(2):
             review_session(app, target.name)
     finally:
         if remove and not ended.detached:
@@ -177,11 +179,19 @@ def _check_same(app: App, found: SandboxStatus, agent: str, paths: Sequence[str]
             f"sandbox `{name}` already exists and runs agent `{found.spec.agent}`, not `{agent}`",
             hint=f"Leave the agent out: sbx run --name {name}",
         )
-    if paths and creation.mounts(app, paths)[0].source != _primary(found):
+    if paths and not _is_workspace(app, found, paths):
         raise ConflictError(
             f"sandbox `{name}` has another workspace: `{_primary(found) or 'none'}`",
             hint=f"Leave the path out: sbx run --name {name}",
         )
+
+
+def _is_workspace(app: App, found: SandboxStatus, paths: Sequence[str]) -> bool:
+    source = creation.mounts(app, paths)[0].source
+    work = found.spec.git
+    if work is not None:
+        return source.is_relative_to(work.repository)
+    return source == _primary(found)
 
 
 def _primary(found: SandboxStatus) -> object:

@@ -65,8 +65,10 @@ def make_quarantine(path: Path, work: GitWorkspace) -> Git:
     if shallow.is_file():
         (path / "shallow").write_bytes(shallow.read_bytes())
     git.run("update-ref", START, work.start)
+    git.run("update-ref", HEAD, work.start)
     if work.branch is not None:
         git.run("update-ref", HEADS + work.branch, work.start)
+        git.run("symbolic-ref", "HEAD", HEADS + work.branch)
     return git
 
 
@@ -141,10 +143,11 @@ def take(git: Git, refs: GuestRefs, *, fds: tuple[int, int]) -> None:
 def publish(git: Git, work: GitWorkspace, *, sandbox: str) -> None:
     """Bring what was checked into the user's repository, under `refs/sandboxes/<sandbox>/`."""
     target = Git(git_dir=work.common_dir)
+    also = [f"+{HEAD}:{PUBLIC}{sandbox}/HEAD"] if work.mode is GitMode.CLONE else []
     target.run(
         "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
         "--prune", "--update-shallow", git.git_dir,
-        f"+{HEADS}*:{PUBLIC}{sandbox}/*",
+        f"+{HEADS}*:{PUBLIC}{sandbox}/*", *also,
     )  # fmt: skip
 
 
@@ -168,7 +171,7 @@ def count_unmerged(work: GitWorkspace, *, sandbox: str, kept: str | None) -> int
         excluded = [f"--exclude={own}"]
         mine += [f"--glob=refs/heads/{own}"]
     text = git.text("rev-list", "--count", *mine, "--not", *excluded, "--branches", "--tags",
-                    "--remotes")  # fmt: skip
+                    f"--exclude=sandbox-{sandbox}/*", "--remotes")  # fmt: skip
     return int(text)
 
 

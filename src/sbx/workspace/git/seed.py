@@ -37,7 +37,7 @@ done
 exit 0
 """
 
-# Run as root at each start: usage: setup GIT_DIR USER
+# Run as root at each start: usage: setup GIT_DIR USER [TOP]
 _SETUP = f"""set -eu
 command -v git >/dev/null || {{ echo 'there is no git in this template'; exit 3; }}
 [ -e "$1/HEAD" ] && exit 0
@@ -46,14 +46,17 @@ rm -rf "$1.new"
 cp -R {INSIDE}/repository "$1.new"
 chown -R "$2:" "$1.new"
 chmod 755 "$1.new/hooks/reference-transaction"
+# The folders of a clone were made by root; what is mounted among them is not ours to change.
+[ -z "${{3:-}}" ] || find "$3" -xdev -type d -exec chown "$2:" {{}} +
 rm -rf "$1"
 mv "$1.new" "$1"
 """
 
 # Run as the user of the sandbox: usage: checkout GIT_DIR WORKTREE
 _CHECKOUT = """set -eu
-[ -e "$1/index" ] && exit 0
-git --git-dir="$1" --work-tree="$2" -c core.hooksPath=/dev/null read-tree -m -u HEAD
+[ -e "$1/sbx-checked-out" ] && exit 0
+git --git-dir="$1" --work-tree="$2" -c core.hooksPath=/dev/null checkout-index -a -u -f -q
+: >"$1/sbx-checked-out"
 """
 
 # Run as the user of the sandbox: usage: wip GIT_DIR WORKTREE
@@ -148,13 +151,14 @@ def write_seed(
     hook.write_text(_HOOK)
     hook.chmod(0o755)
     _write_config(work, repository / "config", identity)
-    copies = {work.common_dir / "shallow": "shallow"}
+    shallow = work.common_dir / "shallow"
+    if shallow.is_file():
+        shutil.copyfile(shallow, repository / "shallow")
     if index is not None:
-        copies[index] = "index"
-    for source, name in copies.items():
-        if source.is_file():
-            shutil.copyfile(source, repository / name)
-    if masks and index is not None:
+        shutil.copyfile(index, repository / "index")
+    else:
+        Git(git_dir=work.common_dir, index=repository / "index").run("read-tree", work.start)
+    if masks:
         _hide(work, repository / "index", masks)
 
 
@@ -164,6 +168,13 @@ def _hide(work: GitWorkspace, index: Path, masks: Sequence[str]) -> None:
     masked = b"".join(os.fsencode(name) + b"\0" for name in matching(masks, tracked))
     if masked:
         git.run("update-index", "--skip-worktree", "-z", "--stdin", stdin=masked)
+
+
+def branches_for_inside(work: GitWorkspace) -> bytes:
+    """The user's branches as they are now, as input for `git update-ref --stdin` inside."""
+    git = Git(git_dir=work.common_dir)
+    form = "--format=update refs/remotes/host/%(refname:lstrip=2)%00%(objectname)%00%00"
+    return git.run("for-each-ref", form, "refs/heads").stdout.replace(b"\n", b"")
 
 
 def _refs(work: GitWorkspace) -> str:

@@ -25,7 +25,9 @@ def settle(
         CommandError: git could not.
     """
     refs = known(git)
-    head = refs.heads.get(work.branch) if work.branch is not None else refs.head
+    # A clone is the sandbox's own: what is checked out there counts, whatever it is called.
+    is_branch = work.mode is GitMode.BRANCH and work.branch is not None
+    head = refs.heads.get(work.branch or "") if is_branch else refs.head
     state = GitState(
         at=datetime.now(UTC),
         head=head,
