@@ -115,23 +115,20 @@ async def _slow(web: Web, exchange: Exchange) -> None:
 
 async def _drip(web: Web, exchange: Exchange) -> None:
     """`/drip/KEY?count=N`: `part I` at once, and the next whenever the gate opens."""
-    count = int(exchange.first("count", "3"))
-    await exchange.start(headers=[("content-type", "text/plain")])
-    for number in range(count):
-        if number:
-            await web.gates.wait(exchange.path.split("/")[2])
-        await exchange.write(f"part {number}\n".encode())
-    await exchange.write(b"", more=False)
+    await _parts(web, exchange, "text/plain", "part {}\n")
 
 
 async def _events(web: Web, exchange: Exchange) -> None:
     """`/events/KEY?count=N`: server-sent events, the next whenever the gate opens."""
-    count = int(exchange.first("count", "3"))
-    await exchange.start(headers=[("content-type", "text/event-stream")])
-    for number in range(count):
+    await _parts(web, exchange, "text/event-stream", "id: {0}\ndata: event {0}\n\n")
+
+
+async def _parts(web: Web, exchange: Exchange, kind: str, part: str) -> None:
+    await exchange.start(headers=[("content-type", kind)])
+    for number in range(int(exchange.first("count", "3"))):
         if number:
             await web.gates.wait(exchange.path.split("/")[2])
-        await exchange.write(f"id: {number}\ndata: event {number}\n\n".encode())
+        await exchange.write(part.format(number).encode())
     await exchange.write(b"", more=False)
 
 
