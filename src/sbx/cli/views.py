@@ -120,6 +120,7 @@ def document(one: SandboxStatus, where: Paths) -> dict[str, Json]:
             for binding in active_ports(one)
         ],
         "network": {"connections": live.connections, "dropped": live.dropped} if live else None,
+        "secrets": _secrets(where, spec.name),
         "accel": str(record.accel) if record.accel else None,
         "sessions": live.sessions if live else None,
         "detached": record.detached,
@@ -145,6 +146,22 @@ def document(one: SandboxStatus, where: Paths) -> dict[str, Json]:
         },
     }
     return _without_empty(fields)
+
+
+def _secrets(where: Paths, sandbox: str) -> list[Json]:
+    """The secrets that a sandbox gets, without values."""
+    from sbx.errors import SbxError
+    from sbx.secret.entries import read_entries
+    from sbx.secret.source import chosen
+
+    try:
+        entries = chosen(read_entries(where), sandbox)
+    except SbxError:
+        return []  # `sbx secret ls` says why
+    return [
+        {"name": e.name, "source": e.source.value, "scope": "sandbox" if e.sandbox else "global"}
+        for e in entries
+    ]
 
 
 def action(

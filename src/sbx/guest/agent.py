@@ -225,6 +225,7 @@ class Agent:
         setup.network = self._network
         setup.init = _INIT
         setup.workdir = plan.workdir
+        setup.trust = plan.trust
         return setup
 
     async def _wait_for_share(self, tag: str) -> None:

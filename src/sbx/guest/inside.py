@@ -39,6 +39,7 @@ from .syscalls import (
     unmount,
     unshare,
 )
+from .trust import write_trust
 
 # Folders on the data disk that the sandbox sees at a place of their own: an overlay cannot hold the
 # upper layer of another overlay, and that is what container engines keep there.
@@ -70,7 +71,7 @@ class Setup:
 
     __slots__ = (
         "data", "gateway", "hostname", "init", "layers", "machine_id", "mounts", "network", "share",
-        "use_cgroups", "workdir",
+        "trust", "use_cgroups", "workdir",
     )  # fmt: skip
 
     def __init__(self, *, hostname: str, machine_id: str, gateway: str | None) -> None:
@@ -84,6 +85,7 @@ class Setup:
         self.network: int | None = None  # its network namespace; None: a new, empty one
         self.init: list[str] = []  # program and arguments of pid 1; must run on any root
         self.workdir = "/"
+        self.trust: str | None = None  # PEM of an authority
         self.use_cgroups = True
 
 
@@ -102,6 +104,8 @@ def become_init(setup: Setup, report: socket.socket) -> None:
         _mount_kernel_folders(setup)
         _make_devices()
         write_identity(hostname=setup.hostname, machine_id=setup.machine_id, gateway=setup.gateway)
+        if setup.trust is not None:
+            write_trust(setup.trust)
         ensure_agent()
         _attach_trees(trees)
         _ensure_workdir(setup.workdir)

@@ -11,6 +11,7 @@ from sbx.errors import ConflictError, NotFoundError, SbxError
 from sbx.lifecycle import branch
 from sbx.lifecycle.status import status
 from sbx.lifecycle.stop import stop
+from sbx.secret.store import drop_sandbox
 from sbx.store import paths as names
 from sbx.store import records
 from sbx.store.approvals import forget_questions
@@ -41,6 +42,7 @@ def remove(where: Paths, name: str, *, force: bool = False, delete_branch: bool 
             raise
         forget_rules(where, name)
         records.delete_folder(where, name)
+        _forget_secrets(where, name)
         return
     if now.live is not None and now.live.sessions and not force:
         raise ConflictError(
@@ -56,6 +58,7 @@ def remove(where: Paths, name: str, *, force: bool = False, delete_branch: bool 
         branch.remove(now.spec, delete_branch=delete_branch)
         forget_rules(where, name)  # first: killed in between, it leaves less allowed, not more
         records.delete_folder(where, name)
+        _forget_secrets(where, name)
     sweep_logs(where)
 
 
@@ -73,3 +76,11 @@ def forget_rules(where: Paths, name: str) -> None:
         forget_sandbox(where, name)
     except SbxError as error:
         log.warning("rules of sandbox %s stay: %s", name, error.message)
+
+
+def _forget_secrets(where: Paths, name: str) -> None:
+    """A sandbox of the same name that is made later must not get this one's."""
+    try:
+        drop_sandbox(where, name)
+    except SbxError as error:
+        log.warning("the secrets of sandbox %s stay: %s", name, error.message)

@@ -20,6 +20,7 @@ from sbx.lifecycle.status import status
 from sbx.sandbox.spec import SandboxSpec
 from sbx.sandbox.state import State
 from sbx.sandbox.status import SandboxStatus
+from sbx.secret.vaults import keychain_environment
 from sbx.store import paths as names
 from sbx.store import records
 from sbx.store.paths import Paths, make_private
@@ -138,6 +139,7 @@ def _spawn(where: Paths, name: str, *, report: int, slot: int) -> None:
             env={
                 **base_env(),
                 **{name: os.environ[name] for name in _PROXY_VARIABLES if name in os.environ},
+                **keychain_environment(),
                 "PYTHONPATH": str(Path(sbx.__file__).parent.parent),
             },
             cwd=Path("/"),

@@ -82,6 +82,7 @@ class Assembly:
     env: dict[str, str]  # of every command
     memory_growth_bytes: int = 0  # what the machine gets beyond the memory it booted with
     memory_awaited_bytes: int = 0  # the part of it that must be there before anything runs
+    trust: str | None = None  # PEM of an authority that programs inside shall trust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +140,7 @@ def _request_body(request: Request) -> tuple[str, Body]:
                 "env": dict(request.env),
                 "memory_growth_bytes": request.memory_growth_bytes,
                 "memory_awaited_bytes": request.memory_awaited_bytes,
+                "trust": request.trust,
             }
         case Trim():
             return "trim", {}

@@ -77,7 +77,8 @@ def remove(where: Paths, gone: Iterable[Entry]) -> tuple[Entry, ...]:
 
 def drop_sandbox(where: Paths, sandbox: str) -> None:
     """Forget the secrets of a sandbox that is gone."""
-    remove(where, [e for e in read_entries(where) if e.sandbox == sandbox])
+    if gone := [e for e in read_entries(where) if e.sandbox == sandbox]:
+        remove(where, gone)
 
 
 def exists(where: Paths, entry: Entry) -> bool:

@@ -157,6 +157,12 @@ def best_vault(where: Paths) -> Vault:
     return find_keychain(where) or FileVault(where)
 
 
+def keychain_environment() -> dict[str, str]:
+    """What a process of ours needs to find the keychain."""
+    address = session_bus()
+    return {} if address is None else {"DBUS_SESSION_BUS_ADDRESS": address}
+
+
 def session_bus() -> str | None:
     """The address of the user's D-Bus session, if there is one."""
     if address := os.environ.get("DBUS_SESSION_BUS_ADDRESS"):

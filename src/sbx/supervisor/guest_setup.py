@@ -10,6 +10,7 @@ from sbx.agent.control import Assembly, Identity, MountSetup
 from sbx.lifecycle.identity import make_identity
 from sbx.sandbox import addresses
 from sbx.sandbox.spec import Mount, SandboxSpec
+from sbx.supervisor.credentials import Inside
 
 SHARE_TAG = "share"
 DATA_SERIAL = "data"
@@ -43,6 +44,7 @@ def identity(spec: SandboxSpec, session_key: bytes) -> Identity:
 def assembly(
     spec: SandboxSpec,
     mounts: Sequence[Mount],
+    inside: Inside,
     *,
     data_is_new: bool,
     memory_growth_bytes: int,
@@ -65,15 +67,17 @@ def assembly(
         ),
         user=spec.user,
         workdir=spec.workdir,
-        env=_environment(spec),
+        env=_environment(spec, inside),
+        trust=inside.trust,
         memory_growth_bytes=memory_growth_bytes,
         memory_awaited_bytes=memory_awaited_bytes,
     )
 
 
-def _environment(spec: SandboxSpec) -> dict[str, str]:
-    """What every command in the sandbox finds."""
+def _environment(spec: SandboxSpec, inside: Inside) -> dict[str, str]:
+    """What every command in the sandbox finds; a variable that the user set beats a placeholder."""
     return {
+        **inside.environment,
         **spec.env,
         **_PROXY_VARIABLES,
         "SANDBOX_ID": spec.id,

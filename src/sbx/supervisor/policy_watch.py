@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from sbx.errors import HostError
 from sbx.policy.engine import Policy
@@ -23,8 +24,10 @@ log = logging.getLogger(__name__)
 class PolicyWatch:
     """Keeps the policy of one sandbox current. Call `start` before the first decision."""
 
-    def __init__(self, where: Paths, sandbox: str) -> None:
+    def __init__(self, where: Paths, sandbox: str, also: Callable[[], None]) -> None:
+        """`also` is called whenever something in the folder may have changed."""
         self._where = where
+        self._also = also
         self._source = PolicySource(where, sandbox)
         self._watch: FolderWatch | None = None
         self._reading = asyncio.Lock()
@@ -66,6 +69,7 @@ class PolicyWatch:
 
     async def _read(self) -> None:
         """Read on a thread: traffic goes on while a hundred thousand rules are compiled."""
+        self._also()
         async with self._reading:
             changed = await asyncio.to_thread(self._source.refresh)
         if self._source.problem is not None:

@@ -29,6 +29,7 @@ from sbx.sandbox.parts import Accel
 from sbx.store import paths as names
 from sbx.supervisor import guest_git, readiness
 from sbx.supervisor.alive import together, while_alive
+from sbx.supervisor.credentials import Inside
 from sbx.supervisor.events import Events
 from sbx.supervisor.guest_setup import DATA_SERIAL, SHARE_TAG, assembly, identity, layer_serial
 from sbx.supervisor.plan import Parts, Plan, find_accel, find_parts
@@ -105,6 +106,7 @@ async def bring_up(
             sharing = steps.create_task(_share(plan, parts, events, stack))
             filling = steps.create_task(fill_memory(warm, events))
         (network, way_out, ports), share = networking.result(), sharing.result()
+        inside = await asyncio.to_thread(way_out.inside)
         cgroup = stack.enter_context(plan.cgroup())
         awake = await stack.enter_async_context(
             wake(
@@ -119,7 +121,7 @@ async def bring_up(
         agent.on_event = on_agent_event
         async with together() as steps:
             steps.create_task(_plug(plan, parts, machine, share, events))
-            steps.create_task(while_alive(machine, _set_up(plan, key, awake, events)))
+            steps.create_task(while_alive(machine, _set_up(plan, key, awake, events, inside)))
         await awake.grow()
         ports.serve()
         runtime = Runtime(
@@ -211,7 +213,7 @@ def _machine_config(plan: Plan, parts: Parts, accel: Accel, network: Network) ->
     )
 
 
-async def _set_up(plan: Plan, key: bytes, awake: Awake, events: Events) -> None:
+async def _set_up(plan: Plan, key: bytes, awake: Awake, events: Events, inside: Inside) -> None:
     """Make the machine this sandbox's; the disks may still be on their way."""
     async with events.phase(readiness.CONFIGURE):
         await awake.agent.configure(identity(plan.spec, key))
@@ -220,6 +222,7 @@ async def _set_up(plan: Plan, key: bytes, awake: Awake, events: Events) -> None:
             assembly(
                 plan.spec,
                 plan.mounts,
+                inside,
                 data_is_new=plan.is_first_start,
                 memory_growth_bytes=awake.growth_bytes,
                 memory_awaited_bytes=awake.first_growth_bytes,

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -69,6 +70,7 @@ def supervise(where: Paths, name: str, *, report: socket.socket, slot: int) -> N
     """Run one sandbox from start to stop; returns when nothing of it runs any more."""
     folder = where.sandbox(name)
     allow_descriptors(_DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold credentials
     log_to_file(folder / names.SUPERVISOR_LOG)
     events = Events(folder / names.EVENTS, report)
     lock = try_lock(folder / names.SUPERVISOR_LOCK)

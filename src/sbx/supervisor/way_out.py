@@ -26,6 +26,7 @@ from sbx.proxy.transparent import TransparentProxy
 from sbx.proxy.upstream import Upstream
 from sbx.store.paths import Paths
 from sbx.supervisor.alive import cancel
+from sbx.supervisor.credentials import Credentials, Inside
 from sbx.supervisor.policy_watch import PolicyWatch
 from sbx.supervisor.upstream_routes import upstream_routes
 
@@ -41,12 +42,14 @@ class WayOut:
         self,
         policy: PolicyWatch,
         upstream: Upstream,
+        credentials: Credentials,
         sandbox: str,
         on_event: OnEvent,
         *,
         approvals: bool,
     ) -> None:
         self._policy = policy
+        self._credentials = credentials
         self._limits = limits = Limits()
         self._names = StandIns()
         self._on_event = on_event
@@ -59,6 +62,7 @@ class WayOut:
             limits=limits,
             sandbox=sandbox,
             approvals=approvals,
+            interception=credentials.interception,
         )
         self._serving: asyncio.Task[None] | None = None
 
@@ -66,8 +70,12 @@ class WayOut:
         """Serve from now on."""
         self._serving = asyncio.create_task(self._serve(listeners), name="way-out")
 
+    def inside(self) -> Inside:
+        """What the machine is told of credentials (HostError: the authority cannot be stored)."""
+        return self._credentials.inside()
+
     async def refresh_policy(self) -> None:
-        """Return when the stored policy is in force (PermanentError: it cannot be read)."""
+        """Return when stored policy and credentials are in force (PermanentError: no reading)."""
         await self._policy.refresh()
 
     @property
@@ -113,11 +121,12 @@ async def open_way_out(
 
     What the policy is matters to nobody here: without one, everything is denied.
     """
-    policy = PolicyWatch(where, sandbox)
+    credentials = Credentials(where, sandbox)
+    policy = PolicyWatch(where, sandbox, credentials.refresh)
     limits = Limits()
     resolver = HostResolver(limits.max_lookups)
     upstream = Upstream(policy.policy, resolver, limits, upstream_routes(where))
-    way_out = WayOut(policy, upstream, sandbox, on_event, approvals=approvals)
+    way_out = WayOut(policy, upstream, credentials, sandbox, on_event, approvals=approvals)
     try:
         await policy.start()
         way_out.start(listeners)

@@ -67,6 +67,7 @@ def test_assemble() -> None:
     ]
     assert (plan.user, plan.workdir, plan.env) == ("agent", "/work/project", {"LANG": "C.UTF-8"})
     assert (plan.memory_growth_bytes, plan.memory_awaited_bytes) == (1 << 30, 1 << 29)
+    assert plan.trust == "PEM"
 
 
 def test_exec() -> None:

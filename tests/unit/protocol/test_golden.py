@@ -55,6 +55,7 @@ REQUESTS: dict[str, control.Request] = {
         env={"LANG": "C.UTF-8"},
         memory_growth_bytes=1 << 30,
         memory_awaited_bytes=1 << 29,
+        trust="PEM",
     ),
     "set_time": control.SetTime(time_ns=1_700_000_000_000_000_000),
     "stats": control.AskStats(),

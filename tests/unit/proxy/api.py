@@ -55,7 +55,7 @@ class World:
         self.outer, self.inner = make_authority(now), make_authority(now)
         trust = ssl.create_default_context(cadata=self.outer.pem().decode())
         trust.set_alpn_protocols(["http/1.1"])
-        self.interception = Interception(self.held, Leaves(self.inner), trust)
+        self.interception = Interception(self.held, Leaves(lambda: self.inner), lambda: trust)
         self.ca_file = self.folder / "inner.pem"
         self.ca_file.write_bytes(self.inner.pem())
 

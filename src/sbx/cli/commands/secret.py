@@ -313,6 +313,7 @@ def _rm(
         confirm(app, f"Delete {len(found)} secret(s): {what}?", instead="sbx secret rm … -f")
     for entry in remove(app.paths, found):
         warn(f"the keychain still holds the value of {clean(entry.name)}: it does not answer")
+    _enforce(app)
     _print_deleted(app, found)
 
 
@@ -445,7 +446,17 @@ def _may_overwrite(app: App, entry: Entry, *, force: bool) -> bool:
 def _save(app: App, entry: Entry, value: Value | None, *, force: bool) -> Saved:
     from sbx.secret.store import save
 
-    return save(app.paths, entry, value, overwrite=force)
+    saved = save(app.paths, entry, value, overwrite=force)
+    _enforce(app)
+    return saved
+
+
+def _enforce(app: App) -> None:
+    """Return when running sandboxes have the change; one that does not answer follows by itself."""
+    from sbx.lifecycle.enforce import enforce_policy
+
+    for name, error in enforce_policy(app.paths).items():
+        warn(f"sandbox {clean(name)} may not have the change yet: {error.message}")
 
 
 def _report(saved: Saved) -> None:

@@ -27,6 +27,8 @@ _LOCK = "authority.lock"
 _LIMIT_BYTES = 64 * 1024
 _LIFE = timedelta(days=365)
 _RENEWED = timedelta(days=60)  # before its end: longer than any sandbox is expected to run
+_UNTIL = b"# valid until "  # the first line of the file
+_BEGIN = b"-----BEGIN CERTIFICATE-----"
 _SKEW = timedelta(days=1)  # a guest's clock may be behind
 
 
@@ -60,6 +62,25 @@ def open_authority(where: Paths, *, now: datetime | None = None) -> Authority:
         made = make_authority(now)
         _write(path, made)
         return made
+
+
+def trusted_pem(where: Paths) -> bytes:
+    """The certificate that sandboxes shall trust; heavy imports only if it has to be made.
+
+    Raises:
+        HostError: it cannot be stored.
+    """
+    path = where.config / AUTHORITY
+    try:
+        if not path.stat().st_mode & 0o077:
+            first, _, rest = read_bounded(path, limit_bytes=_LIMIT_BYTES).partition(b"\n")
+            until = datetime.fromisoformat(first.removeprefix(_UNTIL).decode())
+            begin = rest.find(_BEGIN)
+            if first.startswith(_UNTIL) and begin >= 0 and until - datetime.now(UTC) > _RENEWED:
+                return rest[begin:]
+    except (OSError, HostError, ValueError, TypeError):
+        pass
+    return open_authority(where).pem()
 
 
 def make_authority(now: datetime) -> Authority:
@@ -165,4 +186,5 @@ def _write(path: Path, authority: Authority) -> None:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    write_atomic(path, key + authority.pem())
+    until = _UNTIL + authority.certificate.not_valid_after_utc.isoformat().encode() + b"\n"
+    write_atomic(path, until + key + authority.pem())

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import ssl
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Protocol
 
 from sbx.credential.binding import Binding, due
@@ -15,7 +16,7 @@ from sbx.credential.values import Value
 from sbx.errors import SbxError
 from sbx.policy.hosts import Endpoint
 from sbx.policy.rules import Decision, DenyKind
-from sbx.proxy.intercept.leaves import Leaves
+from sbx.proxy.intercept.leaves import Leaves, client_context
 
 _MAX_USED = 64  # values whose echo is looked for; more come only from values that change
 
@@ -46,12 +47,22 @@ class WithheldError(Exception):
 class Interception:
     """What intercepting takes: credentials, certificates for the guest, trust in servers."""
 
-    def __init__(self, credentials: Credentials, leaves: Leaves, trust: ssl.SSLContext) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        leaves: Leaves,
+        trust: Callable[[], ssl.SSLContext] = client_context,
+    ) -> None:
         self._credentials = credentials
         self.leaves = leaves
-        self.trust = trust
+        self._make_trust = trust
         self._used: OrderedDict[tuple[str, Value], Grant] = OrderedDict()
         self.needles = Needles(())  # what is taken out of every answer: all that was put in
+
+    @cached_property
+    def trust(self) -> ssl.SSLContext:
+        """What servers are checked against; made when the first one is."""
+        return self._make_trust()
 
     def covers(self, to: Endpoint) -> bool:
         """Whether a credential is bound to some request there."""

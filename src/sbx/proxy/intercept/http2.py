@@ -322,7 +322,7 @@ def _ask(
     said = [value for name, value in fields if name == b"content-length"]
     if len(said) > 1 or any(not re.fullmatch(rb"[0-9]{1,18}", value) for value in said):
         raise _BadRequestError("the content length is malformed")
-    length = int(said[0]) if said else 0 if source.ended else None
+    length = int(said[0]) if said else None
     if source.ended and length:
         raise _BadRequestError("the body of the request is shorter than it says")
     ask = Ask(

@@ -10,7 +10,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sbx.proxy.intercept.authority import AUTHORITY, make_authority, make_leaf, open_authority
+from sbx.proxy.intercept.authority import (
+    AUTHORITY,
+    make_authority,
+    make_leaf,
+    open_authority,
+    trusted_pem,
+)
 from tests.unit.secret.test_entries import paths
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -23,6 +29,15 @@ def test_it_is_made_once_and_only_we_can_read_it(tmp_path: Path) -> None:
     assert (where.config / AUTHORITY).stat().st_mode & 0o777 == 0o600
     assert isinstance(first.key.curve, ec.SECP256R1)
     assert b"PRIVATE" not in first.pem()
+
+
+def test_its_certificate_is_read_without_its_key(tmp_path: Path) -> None:
+    where = paths(tmp_path)
+    made = trusted_pem(where)
+    assert trusted_pem(where) == made == open_authority(where).pem()
+    path = where.config / AUTHORITY
+    path.write_text(path.read_text().replace("valid until 2", "valid until 1"))
+    assert trusted_pem(where).startswith(b"-----BEGIN CERTIFICATE-----")
 
 
 @pytest.mark.parametrize("how", ["old", "damaged", "readable"])

@@ -16,7 +16,8 @@ def _descriptors() -> int:
 
 
 def test_a_name_has_one_context_and_no_file_is_left() -> None:
-    leaves = Leaves(make_authority(datetime.now(UTC)))
+    authority = make_authority(datetime.now(UTC))
+    leaves = Leaves(lambda: authority)
     before = _descriptors()
     first = leaves.context("a.test")
     assert leaves.context("a.test") is first
@@ -26,7 +27,8 @@ def test_a_name_has_one_context_and_no_file_is_left() -> None:
 
 
 def test_the_number_of_contexts_is_bounded() -> None:
-    leaves = Leaves(make_authority(datetime.now(UTC)))
+    authority = make_authority(datetime.now(UTC))
+    leaves = Leaves(lambda: authority)
     first = leaves.context("0.test")
     for number in range(1, 520):
         leaves.context(f"{number}.test")

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host's authority in the sandbox's lists of trusted ones, so that its programs accept it.
+
+Runs inside the sandbox's root, before anything else runs there. Distributions keep one file with
+all authorities, in different places; programs with lists of their own are told by variables.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .files import make_folders, replace_file
+
+BUNDLE = "/etc/ssl/certs/ca-certificates.crt"  # Debian, Alpine, Arch; the variables name it
+_OTHERS = (
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",
+)
+_OWN = "/usr/local/share/ca-certificates"  # what update-ca-certificates(8) adds to the bundle
+_BEGIN, _END = "# opensbx begin\n", "# opensbx end\n"
+_LIMIT_BYTES = 4 << 20
+
+
+def write_trust(pem: str) -> None:
+    """Add an authority in place of the one that an earlier start added."""
+    block = _BEGIN + pem.rstrip("\n") + "\n" + _END
+    bundles = [path for path in (BUNDLE, *_OTHERS) if _is_file(path)]
+    found = {path: _read(path) for path in bundles}
+    if BUNDLE not in found:
+        make_folders(os.path.dirname(BUNDLE))
+        found[BUNDLE] = next((text for text in found.values() if text is not None), "")
+    for path, text in found.items():
+        if text is None:
+            continue  # too large to be a list of authorities: left as it is
+        wanted = _without_block(text) + block
+        if path not in bundles or wanted != text:
+            replace_file(path, wanted)
+    if os.path.isdir(_OWN):
+        replace_file(f"{_OWN}/opensbx.crt", pem)
+
+
+def _is_file(path: str) -> bool:
+    return os.path.isfile(path) and not os.path.islink(path)
+
+
+def _read(path: str) -> str | None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        found = b""
+        while len(found) <= _LIMIT_BYTES and (piece := os.read(fd, _LIMIT_BYTES)):
+            found += piece
+    finally:
+        os.close(fd)
+    return found.decode("utf-8", "surrogateescape") if len(found) <= _LIMIT_BYTES else None
+
+
+def _without_block(text: str) -> str:
+    before, begin, rest = text.partition(_BEGIN)
+    if not begin:
+        return text if not text or text.endswith("\n") else text + "\n"
+    _, end, after = rest.partition(_END)
+    return before + (after if end else "")

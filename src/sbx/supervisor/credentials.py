@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The credentials of one sandbox, put together: what is bound, and what its machine is told.
+
+Values stay on this side (docs/credentials.md). The machine gets placeholders, and the certificate
+of the installation's authority, since a secret may be set while it runs.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+from sbx.proxy.intercept.authority import open_authority, trusted_pem
+from sbx.proxy.intercept.grants import Interception
+from sbx.proxy.intercept.leaves import Leaves
+from sbx.secret.source import CredentialSource
+from sbx.store.paths import Paths
+
+_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"  # guest/trust.py writes it
+# Programs with lists of their own; those that are not named here read the system's.
+_BUNDLE_VARIABLES = (
+    "AWS_CA_BUNDLE",
+    "CARGO_HTTP_CAINFO",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "NODE_EXTRA_CA_CERTS",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inside:
+    """What a machine is told."""
+
+    trust: str  # PEM
+    environment: dict[str, str]
+
+
+class Credentials:
+    """Follows the stored secrets for one sandbox."""
+
+    def __init__(self, where: Paths, sandbox: str) -> None:
+        self._where = where
+        self._source = CredentialSource(where, sandbox)
+        self.interception = Interception(self._source, Leaves(lambda: open_authority(where)))
+
+    def refresh(self) -> None:
+        """Take over what is stored now; cheap if nothing changed."""
+        self._source.refresh()
+
+    def inside(self) -> Inside:
+        """What the machine is told at its start.
+
+        Raises:
+            HostError: the authority cannot be stored.
+        """
+        pem = trusted_pem(self._where)
+        return Inside(
+            trust=pem.decode(),
+            environment={
+                **dict.fromkeys(_BUNDLE_VARIABLES, _BUNDLE),
+                "DENO_TLS_CA_STORE": "system",
+                "PROXY_CA_CERT_B64": base64.b64encode(pem).decode(),
+                **self._source.environment(),
+            },
+        )
