@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,9 +43,8 @@ MakeSandbox = Callable[..., SandboxSpec]
 def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("STATE", "CONFIG", "CACHE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
-    runtime = tmp_path / "r"
-    runtime.mkdir(mode=0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    short = tempfile.TemporaryDirectory(prefix="sbx-")  # a socket's path has room for 107 bytes
+    monkeypatch.setenv("XDG_RUNTIME_DIR", short.name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
     for name in [n for n in os.environ if n.startswith(("SBX_", "DOCKER_SANDBOXES_"))]:
@@ -52,6 +52,7 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
             monkeypatch.delenv(name)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield
+    short.cleanup()
     for number, handler in before.items():
         signal.signal(number, handler)
 
