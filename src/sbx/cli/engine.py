@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sbx.control.messages import StartEvent
     from sbx.lifecycle.request import CreateRequest
     from sbx.lifecycle.session import SessionLease
+    from sbx.lifecycle.status import Survey
     from sbx.lifecycle.stop import StopResult
     from sbx.lifecycle.wayback import Work
     from sbx.sandbox.parts import Template
@@ -64,11 +65,11 @@ def list_all(app: App) -> tuple[SandboxStatus, ...]:
     return asked.list_all(app.paths)
 
 
-def damaged(app: App) -> dict[str, SbxError]:
-    """Sandboxes whose files cannot be read, and why."""
+def survey(app: App) -> Survey:
+    """Every readable sandbox by name, and what is wrong with the others."""
     from sbx.lifecycle import status as asked
 
-    return asked.damaged(app.paths)
+    return asked.survey(app.paths)
 
 
 def status(app: App, name: str, *, details: bool = False) -> SandboxStatus:

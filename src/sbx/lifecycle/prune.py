@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sbx.errors import NotFoundError
 from sbx.lifecycle.remove import remove
-from sbx.lifecycle.status import damaged, list_all, status
+from sbx.lifecycle.status import list_all, status, survey
 from sbx.sandbox.state import State
 from sbx.sandbox.status import SandboxStatus
 from sbx.store import records
@@ -54,7 +54,8 @@ def prune(where: Paths, plan: PrunePlan) -> tuple[str, ...]:
 
 def remove_all(where: Paths) -> tuple[str, ...]:
     """Stop and delete every sandbox, damaged ones too; returns their names."""
-    doomed = (*(s.spec.name for s in list_all(where)), *damaged(where))
+    found = survey(where)
+    doomed = (*(s.spec.name for s in found.sandboxes), *found.damaged)
     for name in doomed:
         remove(where, name, force=True)
     records.sweep(where)

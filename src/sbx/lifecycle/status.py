@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sbx.control.client import ControlClient, connect
 from sbx.control.messages import Request, Verb
-from sbx.errors import SbxError
+from sbx.errors import NotFoundError, SbxError
 from sbx.lifecycle.reconcile import reconcile
 from sbx.sandbox.record import SandboxRecord
 from sbx.sandbox.spec import SandboxSpec
@@ -33,47 +34,53 @@ class _Asked:
     live: Live | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """All sandboxes, each read once."""
+
+    sandboxes: tuple[SandboxStatus, ...]  # by name
+    damaged: dict[str, SbxError]  # whose files cannot be read, and why
+
+
 def status(where: Paths, name: str, *, details: bool = False) -> SandboxStatus:
     """The status of one sandbox; `details` asks the guest for its figures too.
 
     Raises:
         NotFoundError: there is no such sandbox.
     """
-    return _statuses(where, (name,), details=details)[0]
+    with contextlib.ExitStack() as stack:
+        return _answers(where, [_ask(where, name, stack, details=details)])[0]
+
+
+def survey(where: Paths) -> Survey:
+    """The status of every sandbox that can be read, and what is wrong with the others."""
+    asked: list[_Asked] = []
+    damaged: dict[str, SbxError] = {}
+    with contextlib.ExitStack() as stack:
+        for name in records.names(where):
+            try:
+                asked.append(_ask(where, name, stack, details=False))
+            except NotFoundError:
+                continue  # removed just now
+            except SbxError as error:
+                damaged[name] = error
+        return Survey(sandboxes=_answers(where, asked), damaged=damaged)
 
 
 def list_all(where: Paths) -> tuple[SandboxStatus, ...]:
-    """The status of every sandbox that can be read, by name; damaged ones are left to `damaged`."""
-    unreadable = damaged(where)
-    readable = (name for name in records.names(where) if name not in unreadable)
-    return _statuses(where, tuple(readable))
+    """The status of every sandbox that can be read, by name."""
+    return survey(where).sandboxes
 
 
-def damaged(where: Paths) -> dict[str, SbxError]:
-    """The sandboxes whose folder cannot be read, and why."""
-    found: dict[str, SbxError] = {}
-    for name in records.names(where):
-        try:
-            records.read_spec(where, name)
-            records.read_record(where, name)
-        except SbxError as error:
-            found[name] = error
-    return found
-
-
-def _statuses(
-    where: Paths, wanted: tuple[str, ...], *, details: bool = False
-) -> tuple[SandboxStatus, ...]:
-    """Ask all at once, then collect the answers until one common deadline."""
-    with contextlib.ExitStack() as stack:
-        asked = [_ask(where, name, stack, details=details) for name in wanted]
-        deadline = time.monotonic() + _ANSWER_TIMEOUT_S
-        for one in asked:
-            if one.client is not None:
-                left = max(deadline - time.monotonic(), 0.01)
-                with contextlib.suppress(SbxError):
-                    one.live = one.client.receive(timeout_s=left).live
-        return tuple(_judge(where, one) for one in asked)
+def _answers(where: Paths, asked: Sequence[_Asked]) -> tuple[SandboxStatus, ...]:
+    """Collect the answers of those that were asked, until one common deadline."""
+    deadline = time.monotonic() + _ANSWER_TIMEOUT_S
+    for one in asked:
+        if one.client is not None:
+            left = max(deadline - time.monotonic(), 0.01)
+            with contextlib.suppress(SbxError):
+                one.live = one.client.receive(timeout_s=left).live
+    return tuple(_judge(where, one) for one in asked)
 
 
 def _ask(where: Paths, name: str, stack: contextlib.ExitStack, *, details: bool) -> _Asked:

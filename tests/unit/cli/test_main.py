@@ -165,7 +165,7 @@ def test_a_defect_of_ours_is_one_sentence_and_the_traceback_is_kept(
     def broken(_where: object) -> None:
         raise ZeroDivisionError("three")
 
-    monkeypatch.setattr("sbx.lifecycle.status.list_all", broken)
+    monkeypatch.setattr("sbx.lifecycle.status.survey", broken)
     done = sbx("ls", "--json")
     kept = tmp_path / "state/opensbx/last-crash.txt"
     assert done.status == ExitStatus.FAILURE
@@ -182,7 +182,7 @@ def test_a_refusal_by_the_host_names_the_file(sbx: Call, monkeypatch: pytest.Mon
     def full(_where: object) -> None:
         raise OSError(28, "No space left on device", "/some/file")
 
-    monkeypatch.setattr("sbx.lifecycle.status.list_all", full)
+    monkeypatch.setattr("sbx.lifecycle.status.survey", full)
     done = sbx("ls")
     assert done.status == ExitStatus.FAILURE
     assert done.err.startswith("ERROR: the host refused: `/some/file`: No space left on device\n")
@@ -192,7 +192,7 @@ def test_an_interrupt_is_130(sbx: Call, monkeypatch: pytest.MonkeyPatch) -> None
     def interrupted(_where: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sbx.lifecycle.status.list_all", interrupted)
+    monkeypatch.setattr("sbx.lifecycle.status.survey", interrupted)
     done = sbx("ls", "--json")
     assert done.status == ExitStatus.INTERRUPTED
     assert "Traceback" not in done.err
@@ -230,7 +230,7 @@ def test_sigterm_ends_with_143(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys\n"
         "import sbx.lifecycle.status as status\n"
-        "status.list_all = lambda where: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "status.survey = lambda where: os.kill(os.getpid(), signal.SIGTERM)\n"
         "from sbx.cli.main import main\n"
         "sys.exit(main(['ls']))\n"
     )

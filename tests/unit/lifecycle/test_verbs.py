@@ -20,7 +20,7 @@ from sbx.lifecycle.prune import plan_prune, prune, remove_all
 from sbx.lifecycle.remove import remove
 from sbx.lifecycle.request import CreateRequest
 from sbx.lifecycle.start import start
-from sbx.lifecycle.status import damaged, list_all, status
+from sbx.lifecycle.status import list_all, status, survey
 from sbx.lifecycle.stop import StopResult, stop
 from sbx.policy.patterns import parse_resources
 from sbx.policy.presets import Preset
@@ -187,8 +187,9 @@ def test_a_damaged_sandbox_is_told_and_only_force_removes_it(where: Paths) -> No
     make(where, "one")
     make(where, "two", number=1)
     (where.sandbox("one") / names.SPEC).write_text("{")
-    assert [s.spec.name for s in list_all(where)] == ["two"]
-    assert list(damaged(where)) == ["one"]
+    found = survey(where)
+    assert [s.spec.name for s in found.sandboxes] == ["two"]
+    assert list(found.damaged) == ["one"]
     with pytest.raises(PermanentError, match="cannot read"):
         remove(where, "one")
     remove(where, "one", force=True)

@@ -92,16 +92,16 @@ def check_folders(where: Paths) -> Finding:
 
 def check_leftovers(where: Paths) -> Finding:
     """What a crash left behind."""
-    from sbx.lifecycle.status import damaged, list_all
+    from sbx.lifecycle.status import survey
 
-    broken = damaged(where)
-    if broken:
+    found = survey(where)
+    if broken := found.damaged:
         name = sorted(broken)[0]
         return warned(
             f"{len(broken)} damaged sandboxes: {', '.join(sorted(broken))}",
             detail=broken[name].message, hint=f"Run: sbx rm -f {name}",
         )  # fmt: skip
-    wedged = [one.spec.name for one in list_all(where) if not one.responsive]
+    wedged = [one.spec.name for one in found.sandboxes if not one.responsive]
     if wedged:
         return warned(f"not answering: {', '.join(wedged)}", hint=f"Run: sbx stop {wedged[0]}")
     stale = _stale_run_folders(where)

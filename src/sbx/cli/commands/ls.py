@@ -34,8 +34,9 @@ sbx ls --json | jq '.[] | select(.status == "running") | .name'
 def command(app: App, quiet: bool) -> None:
     """List sandboxes."""
     engine.begin(app)
-    found = engine.list_all(app)
-    for error in engine.damaged(app).values():
+    survey = engine.survey(app)
+    found = survey.sandboxes
+    for error in survey.damaged.values():
         warn(f"{error.message} ({error.hint})" if error.hint else error.message)
     if app.format is not Format.TABLE:
         emit(app, [views.row(one) for one in found], wrap="sandboxes")

@@ -67,7 +67,8 @@ def command(
 
 
 def _all_names(app: App) -> list[str]:
-    return sorted({*(one.spec.name for one in engine.list_all(app)), *engine.damaged(app)})
+    survey = engine.survey(app)
+    return sorted({*(one.spec.name for one in survey.sandboxes), *survey.damaged})
 
 
 def _exists(app: App, name: str) -> bool:

@@ -13,6 +13,8 @@ import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, ResponseReceived, StreamEnded, StreamReset
+from hpack import Encoder
+from hyperframe.frame import ContinuationFrame, HeadersFrame
 
 from sbx.credential.binding import Binding
 from sbx.credential.places import Place
@@ -180,5 +182,21 @@ def test_rapid_resets_end_the_connection(tmp_path: Path) -> None:
             while await client.reader.read(65536):
                 pass
         assert api.connections <= MAX_RESETS + 10
+
+    asyncio.run(_with_client(tmp_path, act))
+
+
+def test_a_head_that_never_ends_ends_the_connection(tmp_path: Path) -> None:
+    async def act(client: Client, host: bytes, api: Api) -> None:
+        head = HeadersFrame(1, Encoder().encode(_request(host)))  # without END_HEADERS
+        more = ContinuationFrame(1, Encoder().encode([(b"x-a", b"b")]))
+        client.writer.write(client.h2.data_to_send() + head.serialize())
+        with contextlib.suppress(OSError):
+            for _ in range(1000):
+                client.writer.write(more.serialize())
+                await client.writer.drain()
+            while await client.reader.read(65536):  # a server that waits for more would not end
+                pass
+        assert api.connections == 0
 
     asyncio.run(_with_client(tmp_path, act))
