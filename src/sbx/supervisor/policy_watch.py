@@ -16,7 +16,7 @@ from sbx.policy.engine import Policy
 from sbx.proxy.connections import Connections
 from sbx.store.paths import Paths, make_private
 from sbx.store.rules import PolicySource
-from sbx.system.watch import FolderWatch
+from sbx.system.inotify import FolderWatch
 
 log = logging.getLogger(__name__)
 

@@ -7,19 +7,17 @@ Own code because Python has timerfd only from 3.13 on.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import ctypes
 import os
 import struct
 import time
+
+from sbx.system.libc import checked, libc, readable
 
 _TFD_CLOEXEC, _TFD_NONBLOCK = os.O_CLOEXEC, os.O_NONBLOCK
 _TFD_TIMER_ABSTIME, _TFD_TIMER_CANCEL_ON_SET = 1, 2  # linux/timerfd.h
 _NEVER_S = (1 << 62) // 10**9  # an absolute time that the kernel takes, in about 150 years
 _ITIMERSPEC = struct.Struct("@4q")  # interval, then value; seconds and nanoseconds each
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class ClockWatch:
@@ -27,18 +25,12 @@ class ClockWatch:
 
     def __init__(self) -> None:
         """Watch from now on (OSError: no descriptor is free)."""
-        self._fd = _checked(_libc.timerfd_create(time.CLOCK_REALTIME, _TFD_CLOEXEC | _TFD_NONBLOCK))
+        self._fd = checked(libc.timerfd_create(time.CLOCK_REALTIME, _TFD_CLOEXEC | _TFD_NONBLOCK))
         self._arm()
 
     async def jumped(self) -> None:
         """Wait for a jump since the last call, or since the watch began."""
-        loop = asyncio.get_running_loop()
-        ready = asyncio.Event()
-        loop.add_reader(self._fd, ready.set)
-        try:
-            await ready.wait()
-        finally:
-            loop.remove_reader(self._fd)
+        await readable(self._fd)
         with contextlib.suppress(OSError):  # ECANCELED: that is how it is told
             os.read(self._fd, 8)
         self._arm()
@@ -50,11 +42,4 @@ class ClockWatch:
 
     def _arm(self) -> None:
         flags = _TFD_TIMER_ABSTIME | _TFD_TIMER_CANCEL_ON_SET
-        _checked(_libc.timerfd_settime(self._fd, flags, _ITIMERSPEC.pack(0, 0, _NEVER_S, 0), None))
-
-
-def _checked(result: int) -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return result
+        checked(libc.timerfd_settime(self._fd, flags, _ITIMERSPEC.pack(0, 0, _NEVER_S, 0), None))

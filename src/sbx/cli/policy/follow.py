@@ -14,7 +14,7 @@ from sbx.store.audit import Log, Record, audit_folder, find_logs
 from sbx.store.audit_reader import Tail
 from sbx.store.paths import Paths, make_private
 from sbx.system.files import private_folder
-from sbx.system.watch import FolderWatch
+from sbx.system.inotify import FolderWatch
 
 OnRecords = Callable[[list[tuple[Log, Record]]], None]
 
