@@ -6,19 +6,16 @@ Changes are made under a lock, atomically, and never to a file that is not under
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import cast
 
-from sbx.errors import HostError, PermanentError
+from sbx.errors import PermanentError
+from sbx.store.documents import read_document, write_document
 from sbx.store.paths import Paths, make_private
-from sbx.system import codec
-from sbx.system.files import read_bounded, write_atomic
 from sbx.system.locks import hold_lock
 
 SECRETS = "secrets.json"
@@ -88,21 +85,14 @@ def read_entries(where: Paths) -> tuple[Entry, ...]:
     Raises:
         PermanentError: the file is damaged, or of a newer version.
     """
-    path = where.config / SECRETS
-    try:
-        data: object = json.loads(read_bounded(path, limit_bytes=_LIMIT_BYTES))
-    except FileNotFoundError:
-        return ()
-    except (OSError, ValueError, HostError, RecursionError) as error:
-        raise _damaged(path, str(error)) from error
-    fields = cast("dict[str, object]", data) if isinstance(data, dict) else {}
-    version = fields.pop("version", None)
-    if version != _VERSION:
-        raise _damaged(path, f"version {version}, this program knows {_VERSION}")
-    try:
-        return codec.from_json(_Stored, fields).entries
-    except codec.CodecError as error:
-        raise _damaged(path, str(error)) from error
+    stored = read_document(
+        where.config / SECRETS,
+        _Stored,
+        version=_VERSION,
+        limit_bytes=_LIMIT_BYTES,
+        damaged=_damaged,
+    )
+    return () if stored is None else stored.entries
 
 
 @contextmanager
@@ -121,9 +111,7 @@ def change(where: Paths, act: Callable[[tuple[Entry, ...]], tuple[Entry, ...]]) 
         HostError: the file cannot be written.
     """
     stored = _Stored(entries=act(read_entries(where)))
-    fields = cast("dict[str, codec.Json]", codec.to_json(stored))
-    text = json.dumps({"version": _VERSION, **fields}, indent=1, ensure_ascii=False)
-    write_atomic(where.config / SECRETS, (text + "\n").encode())
+    write_document(where.config / SECRETS, stored, version=_VERSION)
 
 
 def _damaged(path: Path, why: str) -> PermanentError:

@@ -8,13 +8,12 @@ either says so. Changes are made under a lock, atomically, never to a file that 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
-from sbx.errors import ConflictError, HostError, PermanentError, UserError
+from sbx.errors import ConflictError, PermanentError, UserError
 from sbx.policy.engine import Policy, closed_policy
 from sbx.policy.hosts import Protocol
 from sbx.policy.paths import parse_glob
@@ -22,9 +21,9 @@ from sbx.policy.patterns import parse_resource
 from sbx.policy.presets import Preset
 from sbx.policy.rules import METHODS, CreatedVia, DenyKind, Effect, HttpMatch, Origin, Rule
 from sbx.policy.ruleset import Removed, RuleSet, drop_sandbox, drop_session
+from sbx.store.documents import read_document, write_document
 from sbx.store.paths import POLICY, Paths, make_private
-from sbx.system import codec
-from sbx.system.files import read_bounded, sync_folder, write_atomic
+from sbx.system.files import sync_folder
 from sbx.system.locks import hold_lock
 
 _VERSION = 1
@@ -77,24 +76,18 @@ def read_policy(where: Paths) -> RuleSet | None:
         PermanentError: the file is damaged, of a newer version, or holds a rule that is none.
     """
     path = where.config / POLICY
-    try:
-        data: object = json.loads(read_bounded(path, limit_bytes=_LIMIT_BYTES))
-    except FileNotFoundError:
+    stored = read_document(
+        path, StoredPolicy, version=_VERSION, limit_bytes=_LIMIT_BYTES, damaged=_damaged
+    )
+    if stored is None:
         return None
-    except (OSError, ValueError, HostError, RecursionError) as error:
-        raise _damaged(path, str(error)) from error
-    fields = cast("dict[str, object]", data) if isinstance(data, dict) else {}
-    version = fields.pop("version", None)
-    if version != _VERSION:
-        raise _damaged(path, f"version {version}, this program knows {_VERSION}")
     try:
-        stored = codec.from_json(StoredPolicy, fields)
         return RuleSet(
             preset=stored.preset,
             removed=stored.removed,
             added=_unique(tuple(map(_to_rule, stored.rules))),
         )
-    except (codec.CodecError, UserError) as error:
+    except UserError as error:
         raise _damaged(path, str(error)) from error
 
 
@@ -294,9 +287,7 @@ def _write(where: Paths, rules: RuleSet) -> None:
     stored = StoredPolicy(
         preset=rules.preset, removed=rules.removed, rules=tuple(map(_to_stored, rules.added))
     )
-    fields = cast("dict[str, codec.Json]", codec.to_json(stored))
-    text = json.dumps({"version": _VERSION, **fields}, indent=1, ensure_ascii=False)
-    write_atomic(where.config / POLICY, (text + "\n").encode())
+    write_document(where.config / POLICY, stored, version=_VERSION)
 
 
 def _damaged(path: Path, why: str) -> PermanentError:

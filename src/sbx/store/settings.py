@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TypeVar, assert_never, cast
 
 from sbx.errors import NotFoundError, UserError
-from sbx.policy.routes import DIRECT, SYSTEM, check_setting, parse_no_proxy, parse_proxy
 from sbx.sandbox.units import parse_size
 from sbx.store.paths import SETTINGS, Paths, make_private
 from sbx.system.files import read_bounded, write_atomic
@@ -64,13 +63,25 @@ class Key:
     check: Callable[[str, bool], str] | None = None
 
 
+# Every command reads settings, and few have a proxy: what knows their form is loaded for those.
+
+
 def _proxy(text: str, stored: bool) -> str:  # noqa: FBT001 - as `Key.check` has it
+    from sbx.policy.routes import (  # noqa: PLC0415 - see above
+        DIRECT,
+        SYSTEM,
+        check_setting,
+        parse_proxy,
+    )
+
     if stored or text in (SYSTEM, DIRECT):
         return check_setting(text)
     return str(parse_proxy(text))  # a variable may hold a password, which is not shown
 
 
 def _no_proxy(text: str, stored: bool) -> str:  # noqa: FBT001 - as `Key.check` has it
+    from sbx.policy.routes import parse_no_proxy  # noqa: PLC0415 - see above
+
     del stored
     parse_no_proxy(text)
     return text
