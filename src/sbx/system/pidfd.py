@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 from pathlib import Path
 
@@ -49,6 +50,12 @@ class ProcessHandle:
         """Send a signal; a process that has ended is left in peace."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._fd, number)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for its end, whoever its parent is; whether it came within the time."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000))
 
     def close(self) -> None:
         os.close(self._fd)

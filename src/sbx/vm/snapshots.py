@@ -22,7 +22,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sbx.errors import HostError
+from sbx.errors import HostError, TransientError
 from sbx.sandbox.parts import Accel, GuestTools, RuntimeBundle
 from sbx.sandbox.units import GIB
 from sbx.system.codec import CodecError, dumps, loads
@@ -34,6 +34,7 @@ from sbx.system.files import (
     write_atomic,
 )
 from sbx.system.locks import hold_lock, is_locked, try_lock
+from sbx.system.pidfd import ProcessHandle
 from sbx.vm.command import MachineDescriptors, kernel_in_jail, machine_devices, render
 from sbx.vm.memory import BOOT_BYTES, GuestMemory, data_ranges
 
@@ -47,6 +48,7 @@ _GENERATION = 2  # raise it when the way of freezing changes
 _SMALL_BYTES = 64 << 10
 _CHUNK_BYTES = 1 << 20
 _KEY_DIGITS = 64
+_END_S = 30.0  # a builder that was told to end, and has removed its folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,10 +164,15 @@ class Snapshots:
         path = self._folder / _LOCK
         if not is_locked(path):
             return
-        with contextlib.suppress(OSError, ValueError, HostError):
-            os.kill(int(read_bounded(path, limit_bytes=_SMALL_BYTES)), signal.SIGTERM)
-            with hold_lock(path):
-                pass
+        with contextlib.suppress(OSError, ValueError, HostError, TransientError):
+            pid = int(read_bounded(path, limit_bytes=_SMALL_BYTES))
+            with contextlib.closing(ProcessHandle(pid)) as builder:
+                if not is_locked(path):
+                    return
+                builder.signal(signal.SIGTERM)
+                with hold_lock(path):
+                    pass  # the folder is gone; the program itself needs a moment more
+                builder.wait(_END_S)
 
     def publish(self, folder: Path, shape: Shape) -> None:
         """Make a filled folder findable, and remove what the cache has no room for.

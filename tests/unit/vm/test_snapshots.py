@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -178,3 +180,32 @@ def test_everything_that_makes_a_machine_makes_its_key(shape: Shape) -> None:
 def test_an_emulated_processor_is_the_same_everywhere() -> None:
     assert host_processor(Accel.TCG) == ""
     assert os.uname().release in host_processor(Accel.KVM)
+
+
+_SLOW_BUILDER = """
+import signal, sys, time
+from pathlib import Path
+from sbx.vm.snapshots import Snapshots
+
+def leave(*_):
+    raise SystemExit
+
+signal.signal(signal.SIGTERM, leave)
+try:
+    with Snapshots(Path(sys.argv[1])).building():
+        print("building", flush=True)
+        signal.pause()
+finally:
+    time.sleep(0.5)  # an interpreter that ends needs a moment, with the lock let go
+"""
+
+
+def test_a_builder_is_told_to_end_and_waited_for(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _SLOW_BUILDER, tmp_path], stdout=subprocess.PIPE
+    ) as builder:
+        assert builder.stdout is not None
+        assert builder.stdout.readline() == b"building\n"
+        Snapshots(tmp_path).stop_building()
+        assert builder.poll() is not None
+    assert not list((tmp_path / "snapshots").glob("temp-*"))
