@@ -9,7 +9,9 @@ PATH and at `SBX_BENCH_MITMDUMP`; without it there is nothing to compare with, a
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
+import random
 import shutil
 import socket
 import ssl
@@ -174,12 +176,16 @@ def _wait_for(port: int) -> None:
             return
 
 
+# Text of all sorts, as answers are: one letter repeated is a special case for every search.
+_BODY = base64.b64encode(random.Random(1).randbytes(max(SIZES.values())))  # noqa: S311 - data
+
+
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError, asyncio.IncompleteReadError):
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
             size = int(head.split(b" ", 2)[1][1:])
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + _BODY[:size])
             await writer.drain()
 
 

@@ -26,14 +26,32 @@ Pair = tuple[bytes, bytes]  # what is looked for, and what stands there instead
 class Needles:
     """What is looked for, compiled; truthy if there is anything."""
 
-    __slots__ = ("pattern", "stand_ins")
+    __slots__ = ("_pattern", "_roots", "firsts", "stand_ins")
 
     def __init__(self, found: Iterable[Pair]) -> None:
         self.stand_ins = dict(sorted(found, key=lambda pair: -len(pair[0])))
-        self.pattern = re.compile(b"|".join(map(re.escape, self.stand_ins)))
+        self.firsts = tuple((what[:1], what) for what in self.stand_ins)
+        # Where one holds another, looking for the inner one finds both.
+        self._roots = tuple(
+            what
+            for what in self.stand_ins
+            if not any(other in what for other in self.stand_ins if other != what)
+        )
+        self._pattern: re.Pattern[bytes] | None = None
 
     def __bool__(self) -> bool:
         return bool(self.stand_ins)
+
+    def are_in(self, data: bytes) -> bool:
+        """Whether one is in a text. Each search skips: one pattern of all takes ten times that."""
+        return any(root in data for root in self._roots)
+
+    @property
+    def pattern(self) -> re.Pattern[bytes]:
+        """Of all, the longest first; few ever need it."""
+        if self._pattern is None:
+            self._pattern = re.compile(b"|".join(map(re.escape, self.stand_ins)))
+        return self._pattern
 
     def same_length(self) -> Needles:
         """The same, with stand-ins as long as what they replace: lengths said elsewhere hold."""
@@ -64,27 +82,31 @@ class Scrubber:
     """Takes values out of one stream of bytes, or of single texts."""
 
     def __init__(self, looked_for: Needles) -> None:
-        self._stand_ins = looked_for.stand_ins
-        self._pattern = looked_for.pattern
+        self._needles = looked_for
         self._held = b""
         self.count = 0  # values that were taken out
 
     def text(self, data: bytes) -> bytes:
         """A whole text, such as the value of a header."""
-        if not self._stand_ins:
+        if not self._needles.are_in(data):
             return data
-        clean, count = self._pattern.subn(lambda found: self._stand_ins[found[0]], data)
+        stand_ins = self._needles.stand_ins
+        clean, count = self._needles.pattern.subn(lambda found: stand_ins[found[0]], data)
         self.count += count
         return clean
 
     def feed(self, data: bytes) -> bytes:
         """The next piece of the stream: what of it, and of what was held, may go on now."""
-        if not self._stand_ins:
+        if not self._needles:
             return data
-        data = self._held + data
+        if self._held:
+            data = self._held + data
         keep = self._tail(data)
+        if not self._needles.are_in(data):
+            self._held = data[len(data) - keep :] if keep else b""
+            return data[:-keep] if keep else data
         # A whole value that begins before `keep` and ends behind it is not cut in two.
-        for found in self._pattern.finditer(data) if keep else ():
+        for found in self._needles.pattern.finditer(data) if keep else ():
             if found.start() < len(data) - keep < found.end():
                 keep = len(data) - found.end()
         cut = len(data) - keep
@@ -98,12 +120,12 @@ class Scrubber:
 
     def _tail(self, data: bytes) -> int:
         """The length of the longest end that is the beginning of a value."""
-        longest = 0
-        for needle in self._stand_ins:
-            at = max(len(data) - len(needle) + 1, 0)
-            while (at := data.find(needle[:1], at)) >= 0 and len(data) - at > longest:
+        longest, size = 0, len(data)
+        for first, needle in self._needles.firsts:
+            at = max(size - len(needle) + 1, 0)
+            while (at := data.find(first, at)) >= 0 and size - at > longest:
                 if needle.startswith(data[at:]):
-                    longest = len(data) - at
+                    longest = size - at
                     break
                 at += 1
         return longest

@@ -76,3 +76,35 @@ def test_the_other_framings() -> None:
     assert until.done
     with pytest.raises(BadBodyError):
         Sized(1).end_of_input()
+
+
+@given(
+    data=st.lists(st.binary(max_size=50), max_size=5),
+    cuts=st.lists(st.integers(0, 300)),
+    chunked=st.booleans(),
+)
+def test_what_passes_uncopied_is_what_would_be_taken(
+    data: list[bytes], cuts: list[int], chunked: bool
+) -> None:
+    whole = b"".join(data)
+    wire = b"".join(map(chunk, data)) + LAST_CHUNK if chunked else whole
+    points = sorted({0, len(wire), *(min(c, len(wire)) for c in cuts)})
+    body: Body = Chunked() if chunked else Sized(len(whole))
+    buffer, found = bytearray(), b""
+    for a, b in pairwise(points):
+        if not buffer and body.passes(wire[a:b]):
+            found += wire[a:b]
+            continue
+        buffer += wire[a:b]
+        found += body.take(buffer)
+    assert found == whole
+    assert body.done
+
+
+def test_what_is_behind_a_body_does_not_pass() -> None:
+    body = Sized(3)
+    assert not body.passes(b"abcd")
+    assert body.passes(b"ab")
+    assert not body.done
+    assert not NoBody().passes(b"x")
+    assert UntilEnd().passes(b"x")

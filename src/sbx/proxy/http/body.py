@@ -28,6 +28,10 @@ class Body:
         """
         raise NotImplementedError
 
+    def passes(self, data: bytes) -> bool:
+        """Whether bytes that follow are all of the body: then they count as taken, uncopied."""
+        return False
+
     def end_of_input(self) -> None:
         """No more bytes come.
 
@@ -61,6 +65,13 @@ class Sized(Body):
         self.done = self._left == 0
         return data
 
+    def passes(self, data: bytes) -> bool:
+        if len(data) > self._left:
+            return False
+        self._left -= len(data)
+        self.done = self._left == 0
+        return True
+
 
 class UntilEnd(Body):
     """Until the connection ends."""
@@ -69,6 +80,9 @@ class UntilEnd(Body):
         data = bytes(buffer)
         buffer.clear()
         return data
+
+    def passes(self, data: bytes) -> bool:
+        return True
 
     def end_of_input(self) -> None:
         self.done = True
@@ -81,6 +95,12 @@ class Chunked(Body):
         self._left = 0  # of the chunk
         self._first = True
         self._trailers = -1  # bytes of them so far; not there yet
+
+    def passes(self, data: bytes) -> bool:
+        if len(data) >= self._left:  # what ends a chunk is for `take`
+            return False
+        self._left -= len(data)
+        return True
 
     def take(self, buffer: bytearray) -> bytes:
         found: list[bytes] = []

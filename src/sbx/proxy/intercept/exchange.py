@@ -185,50 +185,60 @@ class Exchange:
             length = None  # what is taken out, and what stands there then, differ in length
         self.started = True
         await self.sink.head(head.status, fields, length=length, empty=body.done)
-        buffer = self.server.buffer
+        buffer, data, last = self.server.buffer, b"", b""
         try:
             while True:
-                data = body.take(buffer)
+                if buffer or not data:
+                    data = body.take(buffer)
                 for piece in unpack.feed(data) if data else ():
                     if clean := scrubber.feed(piece):
-                        self.meter.received_bytes += len(clean)
-                        await self.sink.data(clean)
+                        await self._pass_on(last)
+                        last = clean
                 if body.done:
                     break
+                await self._pass_on(last)
+                last = b""
                 if not data or not buffer:
                     await self.sink.flush()
-                    if not await self._receive(idle):
+                    data = await self._receive(idle)
+                    if not data:
                         body.end_of_input()
                         break
+                    if buffer or not body.passes(data):
+                        buffer += data
         except (BadBodyError, BadCodingError) as error:
             raise self._fault(f"the body of the answer: {error}") from error
-        if rest := scrubber.finish():
-            self.meter.received_bytes += len(rest)
-            await self.sink.data(rest)
-        await self.sink.end()
+        last += scrubber.finish()
+        self.meter.received_bytes += len(last)
+        await self.sink.end(last)  # together with the end: one record, one packet
         self.taken_out += scrubber.count
         self.keeps = head.keeps and not isinstance(body, UntilEnd) and not buffer
+
+    async def _pass_on(self, data: bytes) -> None:
+        if data:
+            self.meter.received_bytes += len(data)
+            await self.sink.data(data)
 
     async def _read_head(self, idle: IdleLimit) -> AnswerHead:
         buffer = self.server.buffer
         try:
             while (end := answer_end(buffer)) is None:
-                if not await self._receive(idle):
+                if not (data := await self._receive(idle)):
                     raise self._fault("the server ended without an answer")
+                buffer += data
             head = parse_answer(bytes(buffer[:end]))
         except BadHeadError as error:
             raise self._fault(f"the answer of the server cannot be read: {error}") from error
         del buffer[:end]
         return head
 
-    async def _receive(self, idle: IdleLimit) -> bool:
+    async def _receive(self, idle: IdleLimit) -> bytes:
         try:
             data = await self.server.stream.read()
         except OSError as error:
             raise self._fault(f"the connection to the server broke off: {error}") from error
         idle.touch()
-        self.server.buffer += data
-        return bool(data)
+        return data
 
     def _clean(self, head: AnswerHead) -> list[tuple[bytes, bytes]]:
         """The fields of an answer as the guest gets them."""

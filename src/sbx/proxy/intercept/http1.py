@@ -104,19 +104,23 @@ class Http1Sink:
         self._waiting = _head(status, kept)
 
     async def data(self, data: bytes) -> None:
-        waiting, self._waiting = self._waiting, b""
-        await self._stream.write(waiting + (chunk(data) if self._chunked else data))
+        await self._stream.write(self._framed(data))
 
     async def flush(self) -> None:
         if self._waiting:
             waiting, self._waiting = self._waiting, b""
             await self._stream.write(waiting)
 
-    async def end(self) -> None:
-        rest = self._waiting + (LAST_CHUNK if self._chunked else b"")
-        self._waiting = b""
+    async def end(self, data: bytes = b"") -> None:
+        rest = self._framed(data)
+        if self._chunked:
+            rest += LAST_CHUNK
         if rest:
             await self._stream.write(rest)
+
+    def _framed(self, data: bytes) -> bytes:
+        waiting, self._waiting = self._waiting, b""
+        return waiting + (chunk(data) if self._chunked else data)
 
     async def relay(self, server: Server, scrubber: Scrubber, limits: Limits, meter: Meter) -> None:
         """Pass another protocol both ways until one side ends (TimeoutError, OSError)."""

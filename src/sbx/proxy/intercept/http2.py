@@ -281,7 +281,8 @@ class Http2Sink:
     async def flush(self) -> None:
         await self._connection.flush()
 
-    async def end(self) -> None:
+    async def end(self, data: bytes = b"") -> None:
+        await self.data(data)
         if not self._ended:
             self._connection.h2.end_stream(self._id)
         await self._connection.flush()

@@ -55,7 +55,9 @@ class Sink(Protocol):
         """Nothing follows at once: what waits is sent."""
         ...
 
-    async def end(self) -> None: ...
+    async def end(self, data: bytes = b"") -> None:
+        """The end of the answer, and what stands before it."""
+        ...
 
     async def relay(self, server: Server, scrubber: Scrubber, limits: Limits, meter: Meter) -> None:
         """Pass another protocol both ways until one side ends."""

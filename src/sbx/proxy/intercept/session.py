@@ -178,9 +178,7 @@ async def answer(sink: Sink, status: int, text: str, *, empty: bool) -> None:
     data = body.encode()
     fields = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
     await sink.head(status, fields, length=len(data), empty=empty)
-    if not empty:
-        await sink.data(data)
-    await sink.end()
+    await sink.end(b"" if empty else data)
 
 
 def _is_repeatable(ask: Ask) -> bool:

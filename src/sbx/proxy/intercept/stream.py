@@ -13,6 +13,7 @@ import socket
 import ssl
 
 _RECORD = 16 * 1024
+_AT_ONCE = 80 * 1024  # a piece that was read, with what frames it, goes out in one call
 
 
 class TlsStream:
@@ -69,7 +70,8 @@ class TlsStream:
             found: list[bytes] = []
             size = 0
             try:
-                while size < self._chunk_bytes:
+                # Asking in vain raises an error, which costs as much as a small record.
+                while size < self._chunk_bytes and (self._in.pending or self._tls.pending()):
                     data = self._tls.read(_RECORD)
                     if not data:
                         self.ended = True
@@ -96,9 +98,13 @@ class TlsStream:
         Raises:
             OSError: the connection broke off.
         """
+        if len(data) <= _AT_ONCE:
+            self._tls.write(data)
+            await self._flush()
+            return
         view = memoryview(data)
         while view:
-            sent = self._tls.write(view[: self._chunk_bytes])
+            sent = self._tls.write(view[:_AT_ONCE])
             view = view[sent:]
             await self._flush()
 
