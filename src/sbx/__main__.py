@@ -11,16 +11,17 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 
-def run() -> int:
+def run() -> NoReturn:
     """Run the command line, after mending the environment if that is what keeps it from loading."""
     try:
-        from sbx.cli.main import main  # noqa: PLC0415 - its failure is the subject here
+        from sbx.cli.main import program  # noqa: PLC0415 - its failure is the subject here
     except Exception:
         start_over_if_damaged()
         raise
-    return main()
+    program()
 
 
 def start_over_if_damaged() -> None:
@@ -39,4 +40,4 @@ def start_over_if_damaged() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    run()

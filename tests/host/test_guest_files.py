@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from sbx.agent.copy import copy_in, copy_out
-from sbx.agent.session import PathKind
 from sbx.agent.trees import TreeReceiver
 from sbx.errors import SbxError, UserError
-from sbx.protocol.session import GetRequest, PutRequest
+from sbx.protocol.files import GetRequest, PathKind, PutRequest
 from tests.kit.guest import Guest, run_guest
 
 if os.geteuid() != 0:

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from sbx.agent.handshake import authenticate
 from sbx.agent.pump import Controls, ExecEnd, Streams
-from sbx.agent.session import ExecRequest, Session
+from sbx.agent.file_session import FileSession
+from sbx.agent.session import ExecRequest
 from tests.kit.guest_server import KEY
 
 _ROOT = Path(__file__).parent.parent.parent
@@ -55,9 +56,9 @@ class Guest:
         return sock
 
     @contextlib.contextmanager
-    def session(self) -> Generator[Session]:
+    def session(self) -> Generator[FileSession]:
         with self.connect() as sock:
-            yield Session(sock)
+            yield FileSession(sock)
 
     def run(self, *argv: str, stdin: bytes = b"", request: ExecRequest | None = None) -> Ran:
         """Run a command to its end with pipes as its streams."""
@@ -85,7 +86,7 @@ def run_over(
     for thread in threads:
         thread.start()
     try:
-        end = Session(sock).exec(
+        end = FileSession(sock).exec(
             request,
             Streams(stdin=stdin_read, stdout=stdout_write, stderr=stderr_write),
             controls=controls,

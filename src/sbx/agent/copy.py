@@ -15,13 +15,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sbx.agent.session import Session
+from sbx.agent.file_session import FileSession
 from sbx.agent.trees import TreeReceiver, TreeReport
 from sbx.errors import HostError, UserError
-from sbx.protocol.session import GetRequest, PathKind, PutRequest
+from sbx.protocol.files import GetRequest, PathKind, PutRequest
 
 # Each request needs a connection of its own: call, enter, use once.
-OpenSession = Callable[[], AbstractContextManager[Session]]
+OpenSession = Callable[[], AbstractContextManager[FileSession]]
 
 DEFAULT_OWNER = "agent"
 

@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sbx.errors import UserError
-from sbx.protocol.frames import CHUNK_BYTES, HEADER, FrameType, ProtocolError, encode_frame
-from sbx.protocol.session import (
+from sbx.protocol.files import (
     FileEntry,
     FolderEntry,
     LinkEntry,
@@ -26,6 +25,7 @@ from sbx.protocol.session import (
     encode_entry,
     parse_entry,
 )
+from sbx.protocol.frames import CHUNK_BYTES, HEADER, FrameType, ProtocolError, encode_frame
 
 MAX_DEPTH = 200  # folders open at once
 _FLUSH_BYTES = 4 * CHUNK_BYTES

@@ -12,14 +12,11 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sbx.cli import timings
 from sbx.cli.app import App
 from sbx.cli.logs import set_up_logs
 from sbx.errors import NotFoundError, SbxError, UserError
 from sbx.sandbox.name import check_name
 from sbx.sandbox.state import State
-from sbx.sandbox.status import SandboxStatus
-from sbx.store import records
 from sbx.store.paths import APPLICATION, Paths
 from sbx.system.progress import Progress
 
@@ -31,6 +28,7 @@ if TYPE_CHECKING:
     from sbx.lifecycle.stop import StopResult
     from sbx.lifecycle.wayback import Work
     from sbx.sandbox.parts import Template
+    from sbx.sandbox.status import SandboxStatus
 
 # What the phases of a start are, for people; an unknown one is shown by its own name.
 _PHASES = {
@@ -105,6 +103,8 @@ def used_layers(app: App) -> frozenset[str]:
     Raises:
         PermanentError: a sandbox is damaged, so that nobody can tell.
     """
+    from sbx.store import records
+
     digests: set[str] = set()
     for where in installations(app.paths):
         for name in records.names(where):
@@ -128,6 +128,8 @@ def create(app: App, request: CreateRequest, progress: Progress) -> SandboxStatu
 
     with _start_listener(request.name, progress) as listener:
         made = make(app.paths, request, progress=progress, listener=listener)
+    from sbx.cli import timings
+
     timings.show(app, request.name)
     return made
 
@@ -146,6 +148,8 @@ def start(app: App, name: str, progress: Progress) -> SandboxStatus:
 
     with _start_listener(known(name), progress) as listener:
         running = bring_up(app.paths, name, progress=progress, listener=listener)
+    from sbx.cli import timings
+
     timings.show(app, name)
     return running
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,7 +57,7 @@ def report_usage(app: App, error: click.ClickException, argv: Sequence[str]) -> 
 def report_crash(app: App, error: Exception) -> ExitStatus:
     """Tell of a failure that nobody foresaw, and keep the traceback."""
     if app.debug:
-        traceback.print_exception(error, file=sys.stderr)
+        sys.stderr.write(_traceback(error))
     kept = _keep_traceback(app, error)
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     hint = "To see the traceback, add: --debug" if kept is None else f"The traceback is in {kept}"
@@ -68,7 +67,7 @@ def report_crash(app: App, error: Exception) -> ExitStatus:
 def report_os_error(app: App, error: OSError) -> ExitStatus:
     """Tell of a refusal by the host that no layer below gave a sentence to."""
     if app.debug:
-        traceback.print_exception(error, file=sys.stderr)
+        sys.stderr.write(_traceback(error))
     _keep_traceback(app, error)
     where = f": `{error.filename}`" if error.filename is not None else ""
     text = f"the host refused{where}: {error.strerror or error}"
@@ -134,7 +133,13 @@ def _keep_traceback(app: App, error: Exception) -> Path | None:
     with contextlib.suppress(SbxError, OSError):
         path = private_folder(app.paths.state) / CRASH_FILE
         write_atomic(
-            path, "".join(traceback.format_exception(error)).encode(errors="backslashreplace")
+            path, _traceback(error).encode(errors="backslashreplace")
         )
         return path
     return None
+
+
+def _traceback(error: Exception) -> str:
+    import traceback
+
+    return "".join(traceback.format_exception(error))

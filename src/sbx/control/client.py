@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line's end of the control socket: synchronous, every wait bounded."""
+"""The command line's end of the control socket: synchronous, every wait bounded.
+
+The messages are loaded by what needs them: `sbx exec` does not.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,17 @@ import socket
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sbx.control.messages import MAX_LINE_BYTES, Reply, Request, to_error
 from sbx.errors import OutcomeUnknownError, PermanentError, TransientError
-from sbx.system import codec
+
+if TYPE_CHECKING:
+    from sbx.control.messages import Reply, Request
 
 _MAX_FDS = 4
+_MAX_LINE_BYTES = 256 << 10
+# What most commands ask for, so that they need not load all the messages to say it.
+_SESSION = b'{"generation":1,"verb":"session"}\n'
 
 
 @dataclass(slots=True)
@@ -42,13 +50,31 @@ class ControlClient:
         Raises:
             OutcomeUnknownError: the supervisor went away.
         """
-        try:
-            self.sock.sendall(json.dumps(codec.to_json(request)).encode() + b"\n")
-        except OSError as error:
-            raise OutcomeUnknownError(f"the supervisor went away: {error.strerror}") from error
+        from sbx.system import codec
+
+        self._send(json.dumps(codec.to_json(request)).encode() + b"\n")
+
+    def session(self, *, timeout_s: float) -> int:
+        """Ask for a session: its connected socket, which the caller owns (raises as `ask`)."""
+        self._send(_SESSION)
+        line = self._receive_line(timeout_s)
+        with contextlib.suppress(ValueError, AttributeError):
+            if json.loads(line).get("problem") is None:
+                return self.take_fd()
+        _checked(line)
+        raise PermanentError("the supervisor's answer is not understood")
 
     def receive(self, *, timeout_s: float | None) -> Reply:
         """Wait for the reply to a sent request (raises as `ask`)."""
+        return _checked(self._receive_line(timeout_s))
+
+    def _send(self, line: bytes) -> None:
+        try:
+            self.sock.sendall(line)
+        except OSError as error:
+            raise OutcomeUnknownError(f"the supervisor went away: {error.strerror}") from error
+
+    def _receive_line(self, timeout_s: float | None) -> bytes:
         self.sock.settimeout(timeout_s)
         try:
             line = self._line()
@@ -60,10 +86,7 @@ class ControlClient:
             raise OutcomeUnknownError(f"the supervisor went away: {error.strerror}") from error
         if not line:
             raise OutcomeUnknownError("the supervisor went away without an answer")
-        reply = _parse(line)
-        if reply.problem is not None:
-            raise to_error(reply.problem)
-        return reply
+        return line
 
     def take_fd(self) -> int:
         """The descriptor that came with the last reply; the caller owns it."""
@@ -85,20 +108,27 @@ class ControlClient:
             if not data:
                 return b""
             self._buffer += data
-            if len(self._buffer) > MAX_LINE_BYTES:
+            if len(self._buffer) > _MAX_LINE_BYTES:
                 raise PermanentError("the supervisor's answer is too long")
         line, self._buffer = self._buffer.split(b"\n", 1)
         return line
 
 
-def _parse(line: bytes) -> Reply:
+def _checked(line: bytes) -> Reply:
+    """A reply that reports no problem; a problem is raised."""
+    from sbx.control.messages import Reply, to_error
+    from sbx.system import codec
+
     try:
-        return codec.loads(Reply, line)
+        reply = codec.loads(Reply, line)
     except codec.CodecError as error:
         raise PermanentError(
             f"the supervisor's answer is not understood: {error}",
             hint="It may run another version: stop and start the sandbox",
         ) from error
+    if reply.problem is not None:
+        raise to_error(reply.problem)
+    return reply
 
 
 @contextlib.contextmanager

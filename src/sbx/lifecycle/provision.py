@@ -14,7 +14,7 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 
 from sbx.agent.copy import copy_in
-from sbx.agent.session import Session
+from sbx.agent.file_session import FileSession
 from sbx.errors import PermanentError
 from sbx.kit.bundle import KitFile
 from sbx.kit.compose import Composition
@@ -118,9 +118,9 @@ def _put_files(where: Paths, spec: SandboxSpec, files: Mapping[str, KitFile], ta
         return
 
     @contextlib.contextmanager
-    def session() -> Generator[Session]:
+    def session() -> Generator[FileSession]:
         with open_session(where, spec.name) as lease:
-            yield Session(lease.sock)
+            yield FileSession(lease.sock)
 
     with tempfile.TemporaryDirectory(prefix="sbx-kit-") as name:
         _lay_out(Path(name), files)

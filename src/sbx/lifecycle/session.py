@@ -9,10 +9,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from sbx.control.client import connect
-from sbx.control.messages import Request, Verb
-from sbx.sandbox.spec import SandboxSpec
 from sbx.store import paths as names
-from sbx.store import records
+from sbx.store.identity import read_id
 from sbx.store.paths import Paths
 
 _SESSION_TIMEOUT_S = 30.0
@@ -22,7 +20,6 @@ _SESSION_TIMEOUT_S = 30.0
 class SessionLease:
     """While it is open, the sandbox counts as used. `sock` speaks the guest's session protocol."""
 
-    spec: SandboxSpec
     sock: socket.socket
     watch: int  # a descriptor that becomes readable when the sandbox is gone
 
@@ -35,16 +32,17 @@ def open_session(where: Paths, name: str) -> Generator[SessionLease]:
         TransientError: it is not running.
         SbxError: the guest agent cannot be reached.
     """
-    spec = records.read_spec(where, name)
-    with connect(where.run_folder(spec.id) / names.CONTROL_SOCKET) as client:
-        client.ask(Request(verb=Verb.SESSION), timeout_s=_SESSION_TIMEOUT_S)
-        with socket.socket(fileno=client.take_fd()) as sock:
-            sock.settimeout(None)
-            yield SessionLease(spec=spec, sock=sock, watch=client.sock.fileno())
+    with (
+        connect(where.run_folder(read_id(where, name)) / names.CONTROL_SOCKET) as client,
+        socket.socket(fileno=client.session(timeout_s=_SESSION_TIMEOUT_S)) as sock,
+    ):
+        sock.settimeout(None)
+        yield SessionLease(sock=sock, watch=client.sock.fileno())
 
 
 def keep_running(where: Paths, name: str, *, keep: bool) -> None:
     """Say whether a running sandbox stays up after its last session."""
-    spec = records.read_spec(where, name)
-    with connect(where.run_folder(spec.id) / names.CONTROL_SOCKET) as client:
+    from sbx.control.messages import Request, Verb
+
+    with connect(where.run_folder(read_id(where, name)) / names.CONTROL_SOCKET) as client:
         client.ask(Request(verb=Verb.KEEP, keep=keep), timeout_s=_SESSION_TIMEOUT_S)

@@ -10,17 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from sbx.errors import ConflictError, HostError, NotFoundError, PermanentError
+from sbx.errors import ConflictError, HostError
 from sbx.sandbox.record import SandboxRecord
 from sbx.sandbox.spec import SandboxSpec
 from sbx.store import paths
+from sbx.store.identity import VERSION, damaged, not_found, read_fields
 from sbx.store.paths import Paths
 from sbx.system import codec
-from sbx.system.files import owned_fd, read_bounded, sync_folder, write_atomic
+from sbx.system.files import owned_fd, sync_folder, write_atomic
 from sbx.system.locks import hold_lock, try_lock
 
-_VERSION = 1
-_LIMIT_BYTES = 4 << 20
 _NEW = ".new-"  # folders that are being written; no sandbox name starts with a dot
 _CREATE_LOCK = "create.lock"
 _GONE = ".gone-"  # folders that are being deleted
@@ -61,7 +60,7 @@ def delete_folder(where: Paths, name: str) -> None:
     try:
         where.sandbox(name).rename(gone)
     except FileNotFoundError as error:
-        raise _not_found(name) from error
+        raise not_found(name) from error
     shutil.rmtree(gone, ignore_errors=True)
 
 
@@ -119,32 +118,12 @@ def update_record(where: Paths, name: str, **changes: object) -> SandboxRecord:
 def _write(path: Path, value: SandboxSpec | SandboxRecord) -> None:
     fields = codec.to_json(value)
     assert isinstance(fields, dict)
-    text = json.dumps({"version": _VERSION, **fields}, indent=2, ensure_ascii=False)
+    text = json.dumps({"version": VERSION, **fields}, indent=2, ensure_ascii=False)
     write_atomic(path, (text + "\n").encode())
 
 
 def _read(kind: type[T], path: Path, name: str) -> T:
     try:
-        data: object = json.loads(read_bounded(path, limit_bytes=_LIMIT_BYTES))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise _not_found(name) from error
-    except ValueError as error:
-        raise _damaged(path, name, str(error)) from error
-    version = data.pop("version", None) if isinstance(data, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    if version != _VERSION:
-        raise _damaged(path, name, f"version {version}, this program knows {_VERSION}")
-    try:
-        return codec.from_json(kind, data)  # pyright: ignore[reportUnknownArgumentType]
+        return codec.from_json(kind, read_fields(path, name))
     except codec.CodecError as error:
-        raise _damaged(path, name, str(error)) from error
-
-
-def _not_found(name: str) -> NotFoundError:
-    return NotFoundError(f'sandbox not found: "{name}"', hint="Run: sbx ls")
-
-
-def _damaged(path: Path, name: str, why: str) -> PermanentError:
-    return PermanentError(
-        f"cannot read `{path}`: {why}",
-        hint=f"The data disk beside it is untouched; to give the sandbox up, run: sbx rm -f {name}",
-    )
+        raise damaged(path, name, str(error)) from error

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -55,7 +55,11 @@ def from_json(kind: type[T], value: object, *, where: str = "$") -> T:
     Raises:
         CodecError: something is missing, unknown or of another type.
     """
-    return cast("T", _decode(kind, value, where))
+    try:
+        return cast("T", _decoder(kind)(value))
+    except _MismatchError as error:
+        path = "".join(reversed(error.where))
+        raise CodecError(f"{where}{path}: {error.reason}") from error
 
 
 def dumps(value: object) -> bytes:
@@ -76,66 +80,107 @@ def loads(kind: type[T], data: bytes) -> T:
     return from_json(kind, value)
 
 
-def _decode(kind: Any, value: object, where: str) -> object:
+_Decoder = Callable[[object], object]
+
+
+class _MismatchError(Exception):
+    """A value does not fit; whoever holds it adds where it is, from the inside out."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.where: list[str] = []
+
+
+@functools.cache  # made once for each type: there may be 100 000 records of one kind
+def _decoder(kind: Any) -> _Decoder:
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
-        return _optional(kind, value, where)
+        (inner,) = (arm for arm in get_args(kind) if arm is not type(None))
+        return functools.partial(_optional, _decoder(inner))
     if origin is tuple:
-        items = cast("list[object]", _expect(list, value, where))
-        return tuple(_decode(get_args(kind)[0], v, f"{where}[{i}]") for i, v in enumerate(items))
+        return functools.partial(_items, _decoder(get_args(kind)[0]))
     if origin is dict:
-        pairs = cast("dict[str, object]", _expect(dict, value, where))
-        return {k: _decode(get_args(kind)[1], v, f"{where}.{k}") for k, v in pairs.items()}
+        return functools.partial(_pairs, _decoder(get_args(kind)[1]))
     if dataclasses.is_dataclass(kind):
-        return _record(cast("type[object]", kind), value, where)
-    return _scalar(kind, value, where)
+        return _record(cast("type[object]", kind))
+    if kind is datetime:
+        return functools.partial(_parsed, datetime.fromisoformat)
+    if kind is Path or (isinstance(kind, type) and issubclass(kind, StrEnum)):
+        return functools.partial(_parsed, cast("Callable[[str], object]", kind))
+    if kind is float:
+        return _number
+    return functools.partial(_expect, cast("type[object]", kind))
 
 
-def _optional(kind: Any, value: object, where: str) -> object:
-    if value is None:
-        return None
-    (inner,) = (arm for arm in get_args(kind) if arm is not type(None))
-    return _decode(inner, value, where)
+def _optional(inner: _Decoder, value: object) -> object:
+    return None if value is None else inner(value)
 
 
-def _scalar(kind: Any, value: object, where: str) -> object:
+def _items(inner: _Decoder, value: object) -> object:
+    found: list[object] = []
+    for item in _expect(list, value):
+        try:
+            found.append(inner(item))
+        except _MismatchError as error:
+            error.where.append(f"[{len(found)}]")
+            raise
+    return tuple(found)
+
+
+def _pairs(inner: _Decoder, value: object) -> object:
+    found: dict[str, object] = {}
+    for key, item in cast("dict[str, object]", _expect(dict, value)).items():
+        try:
+            found[key] = inner(item)
+        except _MismatchError as error:
+            error.where.append(f".{key}")
+            raise
+    return found
+
+
+def _parsed(parse: Callable[[str], object], value: object) -> object:
+    text = _expect(str, value)
     try:
-        if kind is datetime:
-            return datetime.fromisoformat(_expect(str, value, where))
-        if kind is Path:
-            return Path(_expect(str, value, where))
-        if isinstance(kind, type) and issubclass(kind, StrEnum):
-            return kind(_expect(str, value, where))
-    except CodecError:
-        raise
+        return parse(text)
     except ValueError as error:
-        raise CodecError(f"{where}: {error}") from error
-    if kind is float and type(value) is int:
-        return float(value)
-    return _expect(cast("type[object]", kind), value, where)
+        raise _MismatchError(str(error)) from error
 
 
-def _expect(kind: type[T], value: object, where: str) -> T:
+def _number(value: object) -> object:
+    return float(value) if type(value) is int else _expect(float, value)
+
+
+def _expect(kind: type[T], value: object) -> T:
     if type(value) is not kind:  # exact: JSON's true must not pass for an int
-        raise CodecError(f"{where}: expected {kind.__name__}, found {type(value).__name__}")
+        raise _MismatchError(f"expected {kind.__name__}, found {type(value).__name__}")
     return value
 
 
-@functools.cache  # costs more than all the rest, and there may be 100 000 records of one kind
-def _hints(kind: type[object]) -> dict[str, object]:
-    return get_type_hints(kind)
+def _record(kind: type[object]) -> _Decoder:
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]  # checked by the caller
+    missing = dataclasses.MISSING
+    required = [f.name for f in fields if f.default is missing and f.default_factory is missing]
+    decoders: dict[str, _Decoder] = {}
 
+    def decode(value: object) -> object:
+        if not decoders:  # at first use, since a type may hold itself
+            hints = get_type_hints(kind)
+            decoders.update({field.name: _decoder(hints[field.name]) for field in fields})
+        data = cast("dict[str, object]", _expect(dict, value))
+        found: dict[str, object] = {}
+        for name, item in data.items():
+            inner = decoders.get(name)
+            if inner is None:
+                raise _MismatchError(f"unknown key `{name}`")
+            try:
+                found[name] = inner(item)
+            except _MismatchError as error:
+                error.where.append(f".{name}")
+                raise
+        for name in required:
+            if name not in found:
+                raise _MismatchError(f"missing key `{name}`")
+        return kind(**found)
 
-def _record(kind: type[object], value: object, where: str) -> object:
-    data = cast("dict[str, object]", _expect(dict, value, where))
-    hints = _hints(kind)  # type: ignore[arg-type]  # mypy doubts that a class has a hash
-    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # checked above
-    if unknown := sorted(data.keys() - fields.keys()):
-        raise CodecError(f"{where}: unknown key `{unknown[0]}`")
-    found: dict[str, object] = {}
-    for name, spec in fields.items():
-        if name in data:
-            found[name] = _decode(hints[name], data[name], f"{where}.{name}")
-        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
-            raise CodecError(f"{where}: missing key `{name}`")
-    return kind(**found)
+    return decode

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import secrets
 from collections.abc import Generator
 from pathlib import Path
 
@@ -21,7 +19,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     Raises:
         HostError: no space, or no permission.
     """
-    temp = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temp = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(fd, "wb") as file:
@@ -80,6 +78,8 @@ def read_bounded(path: Path, *, limit_bytes: int) -> bytes:
 
 def sha256_file(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
+    import hashlib  # not for those who hash nothing: it costs a start of `sbx exec` 2 ms
+
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbx.protocol import control, session
+from sbx.protocol import control, files, session
 from sbx.protocol.fields import Fields, parse
 from sbx.protocol.frames import FrameType, ProtocolError
 
@@ -19,15 +19,15 @@ PARSERS: list[Callable[[bytes], object]] = [
     control.parse_event,
     session.parse_failure,
     session.parse_exit,
-    session.parse_facts,
+    files.parse_facts,
     session.parse_credit,
     session.parse_stream,
     lambda payload: control.parse_ready(parse(payload)),
     lambda payload: control.parse_stats(parse(payload)),
-    lambda payload: session.parse_entry(FrameType.ENTER, payload),
-    lambda payload: session.parse_entry(FrameType.FILE, payload),
-    lambda payload: session.parse_entry(FrameType.LINK, payload),
-    lambda payload: session.parse_entry(FrameType.SKIPPED, payload),
+    lambda payload: files.parse_entry(FrameType.ENTER, payload),
+    lambda payload: files.parse_entry(FrameType.FILE, payload),
+    lambda payload: files.parse_entry(FrameType.LINK, payload),
+    lambda payload: files.parse_entry(FrameType.SKIPPED, payload),
 ]
 
 
@@ -81,7 +81,7 @@ def test_an_entry_has_a_single_name(name: object) -> None:
 
     payload = json.dumps({"name": name, "mode": 0o644, "mtime_ns": 0, "size": 0}).encode()
     with pytest.raises(ProtocolError):
-        session.parse_entry(FrameType.FILE, payload)
+        files.parse_entry(FrameType.FILE, payload)
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"status":1,"signal":9}', b'{"status":256}'])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from sbx.protocol import control, session
+from sbx.protocol import control, files, session
 from sbx.protocol.auth import ClientHandshake
 from sbx.protocol.fields import Fields
 from sbx.protocol.frames import (
@@ -62,7 +62,7 @@ REQUESTS: dict[str, control.Request] = {
     "shutdown": control.Shutdown(grace_s=10),
     "trim": control.Trim(),
 }
-OPENS: dict[str, session.Request] = {
+COMMANDS: dict[str, session.ExecRequest] = {
     "open exec": session.ExecRequest(
         argv=("sh", "-c", 'echo "$0"', "", "\udcffü"),
         env={"A": "b c"},
@@ -71,10 +71,14 @@ OPENS: dict[str, session.Request] = {
         terminal=session.Terminal(rows=24, cols=80),
     ),
     "open exec with defaults": session.ExecRequest(argv=("true",), stdin=False),
-    "open get": session.GetRequest(path="/a/b", follow=True),
-    "open put": session.PutRequest(path="/a", owner="agent"),
-    "open stat": session.StatRequest(path="/a"),
 }
+FILES: dict[str, files.FileRequest] = {
+    "open get": files.GetRequest(path="/a/b", follow=True),
+    "open put": files.PutRequest(path="/a", owner="agent"),
+    "open stat": files.StatRequest(path="/a"),
+}
+OPENS = {name: session.encode_open(one) for name, one in COMMANDS.items()}
+OPENS |= {name: files.encode_request(one) for name, one in FILES.items()}
 SMALL: dict[str, bytes] = {
     "stdin": encode_frame(FrameType.STDIN, b"\x00in\xff"),
     "stdin end": encode_frame(FrameType.STDIN_END),
@@ -83,10 +87,10 @@ SMALL: dict[str, bytes] = {
     "signal": session.encode_signal(15),
     "detach": encode_frame(FrameType.DETACH),
 }
-ENTRIES: dict[str, session.FolderEntry | session.FileEntry | session.LinkEntry] = {
-    "enter": session.FolderEntry(name="d", mode=0o755, mtime_ns=5),
-    "file": session.FileEntry(name="f \udc80", mode=0o644, mtime_ns=-1, size_bytes=3),
-    "link": session.LinkEntry(name="l", target="../x"),
+ENTRIES: dict[str, files.FolderEntry | files.FileEntry | files.LinkEntry] = {
+    "enter": files.FolderEntry(name="d", mode=0o755, mtime_ns=5),
+    "file": files.FileEntry(name="f \udc80", mode=0o644, mtime_ns=-1, size_bytes=3),
+    "link": files.LinkEntry(name="l", target="../x"),
 }
 LIMITS = {**CONTROL_IN, **HELLO_IN, **OPENED_IN, **EXEC_IN, **TREE_IN}
 
@@ -108,7 +112,7 @@ def test_requests(number: int, name: str) -> None:
 
 @pytest.mark.parametrize("name", OPENS)
 def test_opens(name: str) -> None:
-    assert session.encode_open(OPENS[name]) == GOLDENS[name].data
+    assert OPENS[name] == GOLDENS[name].data
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -118,9 +122,9 @@ def test_small_frames(name: str) -> None:
 
 @pytest.mark.parametrize("name", ENTRIES)
 def test_entries_both_ways(name: str) -> None:
-    assert session.encode_entry(ENTRIES[name]) == GOLDENS[f"{name} to guest"].data
+    assert files.encode_entry(ENTRIES[name]) == GOLDENS[f"{name} to guest"].data
     golden = GOLDENS[f"{name} to host"]
-    assert session.parse_entry(FrameType[golden.frame], golden.payload) == ENTRIES[name]
+    assert files.parse_entry(FrameType[golden.frame], golden.payload) == ENTRIES[name]
 
 
 @pytest.mark.parametrize("golden", [g for g in GOLDENS.values() if g.way == "to host"], ids=str)
@@ -171,13 +175,13 @@ def test_session_answers() -> None:
     assert session.parse_failure(payload["failed"]) == session.Failure(
         code="exec", message="no", status=127
     )
-    assert session.parse_facts(payload["facts"]) is session.PathKind.FOLDER
-    assert session.parse_facts(payload["facts of nothing"]) is None
+    assert files.parse_facts(payload["facts"]) is files.PathKind.FOLDER
+    assert files.parse_facts(payload["facts of nothing"]) is None
     assert session.parse_credit(payload["credit"]) == 65536
     assert session.parse_stream(payload["stream end"]) is session.Stream.STDOUT
     assert session.parse_exit(payload["exit status"]) == session.Exit(status=37)
     assert session.parse_exit(payload["exit signal"]) == session.Exit(signal=9)
-    assert session.parse_entry(FrameType.SKIPPED, payload["skipped"]) == session.SkippedEntry(
+    assert files.parse_entry(FrameType.SKIPPED, payload["skipped"]) == files.SkippedEntry(
         path="/a/fifo", reason="not a file, folder or symbolic link"
     )
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import click
 
 from sbx.agent.copy import OpenSession, copy_in, copy_out
-from sbx.agent.session import Session
+from sbx.agent.file_session import FileSession
 from sbx.agent.trees import TreeReport
 from sbx.cli import engine
 from sbx.cli.app import App, Format
@@ -97,9 +97,9 @@ def _only_sandbox(source: _Place, target: _Place) -> str:
 
 def _opener(app: App, sandbox: str) -> OpenSession:
     @contextlib.contextmanager
-    def open_one() -> Generator[Session]:
+    def open_one() -> Generator[FileSession]:
         with engine.session(app, sandbox) as lease:
-            yield Session(lease.sock)
+            yield FileSession(lease.sock)
 
     return open_one
 

@@ -72,7 +72,7 @@ def command(
         user=user,
         workdir=workdir,
         tty=tty,
-        keys=attach.detach_keys(app, detach_keys),
+        keys=attach.detach_keys(app, detach_keys) if tty or detach_keys is not None else b"",
     )
     ended = attach.attach(app, sandbox, wanted)
     if ended.detached:
