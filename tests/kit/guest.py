@@ -14,9 +14,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sbx.agent.file_session import FileSession
 from sbx.agent.handshake import authenticate
 from sbx.agent.pump import Controls, ExecEnd, Streams
-from sbx.agent.file_session import FileSession
 from sbx.agent.session import ExecRequest
 from tests.kit.guest_server import KEY
 

@@ -36,7 +36,7 @@ sbx rm shell-myproject
 """
 
 
-# A command makes little garbage in its life, and all that it imports looks like some to a collector.
+# A command makes little garbage, and all that it imports looks like some to a collector.
 _GARBAGE = 50_000  # objects; Python's own is 700
 
 

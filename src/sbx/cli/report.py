@@ -132,9 +132,7 @@ def _keep_traceback(app: App, error: Exception) -> Path | None:
 
     with contextlib.suppress(SbxError, OSError):
         path = private_folder(app.paths.state) / CRASH_FILE
-        write_atomic(
-            path, _traceback(error).encode(errors="backslashreplace")
-        )
+        write_atomic(path, _traceback(error).encode(errors="backslashreplace"))
         return path
     return None
 

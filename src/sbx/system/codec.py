@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import json
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -56,7 +56,7 @@ def from_json(kind: type[T], value: object, *, where: str = "$") -> T:
         CodecError: something is missing, unknown or of another type.
     """
     try:
-        return cast("T", _decoder(kind)(value))
+        return cast("T", _decoder(cast("Hashable", kind))(value))
     except _MismatchError as error:
         path = "".join(reversed(error.where))
         raise CodecError(f"{where}{path}: {error.reason}") from error
@@ -119,7 +119,7 @@ def _optional(inner: _Decoder, value: object) -> object:
 
 def _items(inner: _Decoder, value: object) -> object:
     found: list[object] = []
-    for item in _expect(list, value):
+    for item in cast("list[object]", _expect(list, value)):
         try:
             found.append(inner(item))
         except _MismatchError as error:

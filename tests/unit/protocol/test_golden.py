@@ -77,8 +77,10 @@ FILES: dict[str, files.FileRequest] = {
     "open put": files.PutRequest(path="/a", owner="agent"),
     "open stat": files.StatRequest(path="/a"),
 }
-OPENS = {name: session.encode_open(one) for name, one in COMMANDS.items()}
-OPENS |= {name: files.encode_request(one) for name, one in FILES.items()}
+OPENS = {
+    **{name: session.encode_open(one) for name, one in COMMANDS.items()},
+    **{name: files.encode_request(one) for name, one in FILES.items()},
+}
 SMALL: dict[str, bytes] = {
     "stdin": encode_frame(FrameType.STDIN, b"\x00in\xff"),
     "stdin end": encode_frame(FrameType.STDIN_END),
