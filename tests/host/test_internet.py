@@ -19,13 +19,13 @@ RECEIVE = """
 import socket, sys
 sock = socket.create_connection((sys.argv[1], int(sys.argv[2])), 10)
 sock.sendall(sys.argv[3].encode() + b"\\r\\n\\r\\n")
-sock.shutdown(socket.SHUT_WR)
 data = b""
 try:
+    sock.shutdown(socket.SHUT_WR)
     while more := sock.recv(65536):
         data += more
         if len(data) > 1_000_000: break
-except ConnectionResetError:
+except OSError:  # reset while we read, or before we were done
     data += b"(reset)"
 sys.stdout.buffer.write(data[:1000])
 """

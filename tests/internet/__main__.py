@@ -41,9 +41,16 @@ async def _serve(folder: Path) -> None:
     for address in (RESOLVER, PUBLIC_RESOLVER):
         await NameServer(address, table, log).start()
     await raw.start()
-    web = await start_web(Web(log, gates, folder), context)
+    served = Web(log, gates, folder)
+    web = await start_web(served, context)
     control = Control(
-        authority=authority, table=table, log=log, gates=gates, raw=raw, sniffer=sniffer
+        authority=authority,
+        table=table,
+        log=log,
+        gates=gates,
+        raw=raw,
+        sniffer=sniffer,
+        script=served.script,
     )
     await control.start(folder / "control")
     sys.stdout.write(READY)

@@ -15,7 +15,9 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import cast
 
-from tests.internet.facts import Kind, Seen, Step
+from tests.internet.facts import WEB, Kind, Seen, Step
+from tests.internet.model.script import Move
+from tests.internet.model.serve import HOSTS
 
 ROOT = Path(__file__).parents[2]
 READY = "ready\n"
@@ -76,6 +78,12 @@ class Internet:
     def wait(self, kind: Kind | None = None, text: str = "", *, count: int = 1) -> list[Seen]:
         """The same, when there are so many; fails after a minute."""
         return _entries(self._ask(do="wait", kind=kind, text=text, count=count))
+
+    def model(self, key: str, *moves: Move) -> None:
+        """Be the makers of models at their own names, for who has the key; make these moves."""
+        for host in HOSTS:
+            self.name(host, [WEB])
+        self._ask(do="model", key=key, moves=[move.to_json() for move in moves])
 
     def certificate(self, name: str) -> Path:
         """A file with a key and a certificate for a server of one's own."""

@@ -12,6 +12,8 @@ from typing import cast
 from tests.internet.certificates import Authority
 from tests.internet.facts import Kind, Step
 from tests.internet.log import Gates, Log
+from tests.internet.model.script import Move
+from tests.internet.model.serve import Script
 from tests.internet.names import Table
 from tests.internet.packets import Sniffer
 from tests.internet.raw import Raw
@@ -31,6 +33,7 @@ class Control:
         gates: Gates,
         raw: Raw,
         sniffer: Sniffer,
+        script: Script,
     ) -> None:
         self._authority = authority
         self._table = table
@@ -38,6 +41,7 @@ class Control:
         self._gates = gates
         self._raw = raw
         self._sniffer = sniffer
+        self._script = script
 
     async def start(self, path: Path) -> None:
         await asyncio.start_unix_server(self._serve, path, limit=LIMIT_BYTES)
@@ -77,6 +81,10 @@ class Control:
                 self._gates.release(cast("str", request["key"]))
             case "certificate":
                 return str(self._authority.for_name(cast("str", request["name"])))
+            case "model":
+                moves = cast("list[dict[str, str]]", request["moves"])
+                self._script.key = cast("str", request["key"])
+                self._script.moves = [Move.from_json(each) for each in moves]
             case "packets":
                 return sorted(self._sniffer.kinds)
             case unknown:

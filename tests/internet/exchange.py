@@ -89,3 +89,9 @@ def seen_of(scope: HTTPScope | WebsocketScope, kind: Kind, method: str) -> Seen:
         version=scope["http_version"],
         headers=headers,
     )
+
+
+def host_of(seen: Seen) -> str:
+    """The name that was asked for, without a port."""
+    names = seen.header("host") or seen.header(":authority")
+    return names[0].partition(":")[0] if names else ""

@@ -19,10 +19,11 @@ from hypercorn.config import Config, Sockets
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope, WebsocketScope
 from hypercorn.utils import wrap_app  # pyright: ignore[reportUnknownVariableType]
 
-from tests.internet.exchange import Exchange, seen_of
+from tests.internet.exchange import Exchange, host_of, seen_of
 from tests.internet.facts import HTTP_PORTS, HTTPS_PORTS, Kind
 from tests.internet.git import serve_git
 from tests.internet.log import Gates, Log
+from tests.internet.model.serve import HOSTS, Script
 
 _BLOCK = bytes(range(256)) * 256
 
@@ -33,6 +34,7 @@ class Web:
     def __init__(self, log: Log, gates: Gates, folder: Path) -> None:
         self._log = log
         self.gates = gates
+        self.script = Script()  # of the models
         self.files = folder / "files"
         self.repositories = folder / "git"
 
@@ -43,8 +45,11 @@ class Web:
             case "http":
                 exchange = Exchange(scope, receive, send)
                 await self._log.add(exchange.seen)
-                first = exchange.path.split("/")[1]
-                await ROUTES.get(first, _file)(self, exchange)
+                if (serve := HOSTS.get(host_of(exchange.seen))) is not None and self.script.key:
+                    await serve(self.script, exchange)
+                else:
+                    first = exchange.path.split("/")[1]
+                    await ROUTES.get(first, _file)(self, exchange)
                 await self._log.changed()
             case "websocket":
                 await self._websocket(scope, receive, send)
@@ -54,9 +59,13 @@ class Web:
     async def _websocket(
         self, scope: WebsocketScope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
-        """Send every message back."""
+        """Send every message back; a maker of models refuses."""
         seen = seen_of(scope, Kind.WEBSOCKET, "GET")
         await self._log.add(seen)
+        if self.script.key and host_of(seen) in HOSTS:
+            await receive()
+            await send({"type": "websocket.close", "code": 1000, "reason": None})  # 403
+            return
         while True:
             event = await receive()
             if event["type"] == "websocket.connect":

@@ -46,7 +46,7 @@ class Assembly:
         self.memory_awaited_bytes = fields.integer_or_zero("memory_awaited_bytes", _MAX_BYTES)
         self.memory_growth_bytes = fields.integer_or_zero("memory_growth_bytes", _MAX_BYTES)
         self.env = fields.pairs("env", 1024, 128 * 1024)
-        self.trust = fields.text_or_none("trust", 16 * 1024)
+        self.trust = fields.text_or_none("trust", 64 * 1024)
         if not self.layers:
             raise WireError("`layers`: none")
         if self.mounts and self.share is None:

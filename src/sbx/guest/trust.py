@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The host's authority in the sandbox's lists of trusted ones, so that its programs accept it.
+"""The host's authorities in the sandbox's lists of trusted ones, so that its programs accept them.
 
 Runs inside the sandbox's root, before anything else runs there. Distributions keep one file with
 all authorities, in different places; programs with lists of their own are told by variables.
@@ -20,10 +20,11 @@ _OTHERS = (
 _OWN = "/usr/local/share/ca-certificates"  # what update-ca-certificates(8) adds to the bundle
 _BEGIN, _END = "# opensbx begin\n", "# opensbx end\n"
 _LIMIT_BYTES = 4 << 20
+_LAST = "-----END CERTIFICATE-----"
 
 
 def write_trust(pem: str) -> None:
-    """Add an authority in place of the one that an earlier start added."""
+    """Add authorities in place of those that an earlier start added."""
     block = _BEGIN + pem.rstrip("\n") + "\n" + _END
     bundles = [path for path in (BUNDLE, *_OTHERS) if _is_file(path)]
     found = {path: _read(path) for path in bundles}
@@ -37,7 +38,18 @@ def write_trust(pem: str) -> None:
         if path not in bundles or wanted != text:
             replace_file(path, wanted)
     if os.path.isdir(_OWN):
-        replace_file(f"{_OWN}/opensbx.crt", pem)
+        _write_own(pem)
+
+
+def _write_own(pem: str) -> None:
+    """One file for each, as update-ca-certificates(8) wants it; the first is ours."""
+    each = [part.strip("\n") + f"\n{_LAST}\n" for part in pem.split(_LAST) if part.strip()]
+    wanted = {f"opensbx{f'-host-{n}' if n else ''}.crt": text for n, text in enumerate(each)}
+    for name, text in wanted.items():
+        replace_file(f"{_OWN}/{name}", text)
+    for name in os.listdir(_OWN):
+        if name.startswith("opensbx-host-") and name not in wanted:
+            os.unlink(f"{_OWN}/{name}")
 
 
 def _is_file(path: str) -> bool:

@@ -2,7 +2,7 @@
 """The credentials of one sandbox, put together: what is bound, and what its machine is told.
 
 Values stay on this side (docs/credentials.md). The machine gets placeholders, and the certificate
-of the installation's authority, since a secret may be set while it runs.
+of the installation's authority, since a secret may be set while it runs, and those of the host's.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sbx.proxy.intercept.grants import Interception
 from sbx.proxy.intercept.leaves import Leaves
 from sbx.secret.source import CredentialSource
 from sbx.store.paths import Paths
+from sbx.supervisor.host_trust import host_authorities
 
 _BUNDLE = "/etc/ssl/certs/ca-certificates.crt"  # guest/trust.py writes it
 # Programs with lists of their own; those that are not named here read the system's.
@@ -58,7 +59,7 @@ class Credentials:
         """
         pem = trusted_pem(self._where)
         return Inside(
-            trust=pem.decode(),
+            trust=pem.decode().rstrip("\n") + "\n" + host_authorities(),
             environment={
                 **dict.fromkeys(_BUNDLE_VARIABLES, _BUNDLE),
                 "DENO_TLS_CA_STORE": "system",

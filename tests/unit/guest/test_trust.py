@@ -34,7 +34,19 @@ def test_it_is_added_once_and_replaced(root: Path) -> None:
     assert bundle.stat().st_ino == before
     trust.write_trust("TWO")
     assert bundle.read_text() == "A\nB\n# opensbx begin\nTWO\n# opensbx end\n"
-    assert (root / "own/opensbx.crt").read_text() == "TWO"
+
+
+def test_each_has_a_file_of_its_own_and_old_ones_go(root: Path) -> None:
+    own = root / "own"
+    own.mkdir()
+    (own / "mine.crt").write_text("of the template\n")
+    ones = [f"-----BEGIN CERTIFICATE-----\n{n}\n-----END CERTIFICATE-----\n" for n in range(3)]
+    trust.write_trust("".join(ones))
+    names = ("opensbx.crt", "opensbx-host-1.crt", "opensbx-host-2.crt")
+    assert [(own / name).read_text() for name in names] == ones
+    assert "".join(ones) in _bundle(root).read_text()
+    trust.write_trust("".join(ones[:2]))
+    assert sorted(p.name for p in own.iterdir()) == ["mine.crt", *sorted(names[:2])]
 
 
 def test_a_template_without_authorities_gets_a_list(root: Path) -> None:

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real agents do a real task: read a failing test, mend the code with their tools, run the test.
+
+Their makers' models are those of the test internet (`tests/internet/model`), which answer only to
+the real key. The agents come from the real npm registry, outside that internet: what a first use
+installs is a layer of the tester's cache, and later ones stand on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.internet.client import Internet
+from tests.internet.facts import Kind
+from tests.internet.model.script import FINISHED, Make, Move
+from tests.kit.installation import Installation
+from tests.kit.registries import reach
+from tests.vm.conftest import cache_home
+
+pytestmark = pytest.mark.timeout(600)  # a first use installs the agent, under emulation
+
+BROKEN = "def add(a, b):\n    return a - b\n"
+MENDED = "def add(a, b):\n    return a + b\n"
+TEST = """\
+import unittest
+
+from calc import add
+
+
+class Adds(unittest.TestCase):
+    def test_add(self):
+        self.assertEqual(add(2, 3), 5)
+
+
+unittest.main()
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """How one agent is asked, and where its model is."""
+
+    service: str  # whose key it needs
+    asked: tuple[str, ...]  # its own arguments, before the task
+    model: str  # the request in which it asks its model
+    header: str
+    scheme: str = ""
+
+
+BEARER = "Bearer "
+AGENTS = {
+    "claude": Agent(
+        service="anthropic",
+        asked=("-p",),
+        model="POST https://api.anthropic.com/v1/messages",
+        header="x-api-key",
+    ),
+    "codex": Agent(
+        service="openai",
+        asked=("exec",),
+        model="POST https://api.openai.com/v1/responses",
+        header="authorization",
+        scheme=BEARER,
+    ),
+    "gemini": Agent(
+        service="google",
+        asked=("-p",),
+        model="POST https://generativelanguage.googleapis.com/v1beta/models/",
+        header="x-goog-api-key",
+    ),
+    "opencode": Agent(
+        service="anthropic",
+        asked=("run",),
+        model="POST https://api.anthropic.com/v1/messages",
+        header="x-api-key",
+    ),
+}
+
+
+@dataclass(slots=True)
+class Registry:
+    """Installs agents with the machine's own network, each at its first use."""
+
+    sbx: Installation
+    ready: set[str] = field(default_factory=set[str])
+
+    def install(self, agent: str) -> None:
+        """See that the agent's layer is in the cache (skips without a registry)."""
+        if not self.ready:
+            self.sbx.ok("policy", "init", "balanced", "--no-mirrors")
+            self.sbx.ok("create", "--name", "ask", "-q", "--memory", "1g", "shell")
+            reach(self.sbx, "ask", "npm")
+            self.sbx.ok("rm", "-f", "ask")
+        if agent not in self.ready:
+            self.sbx.call("setup", "--no-input", "--agent", agent, timeout_s=1200).ok()
+            self.ready.add(agent)
+
+
+@pytest.fixture(scope="module", name="registry")
+def _registry(prepared: None) -> Iterator[Registry]:
+    del prepared
+    home = Path(tempfile.mkdtemp(prefix="sbx-vm-"))
+    (home / "run").mkdir()
+    made = Installation(home=home, runtime=home / "run", cache=cache_home())
+    try:
+        yield Registry(made)
+        made.close(home / "evidence")
+    finally:
+        shutil.rmtree(home)
+
+
+@pytest.fixture(scope="module", name="balanced")
+def _balanced(online: Installation) -> Installation:
+    """An installation in the test internet, with the posture of most users."""
+    online.ok("policy", "init", "balanced", "--no-mirrors")
+    return online
+
+
+def task(folder: Path) -> tuple[Move, ...]:
+    """A project with a failing test, and what a model would do about it."""
+    folder.mkdir()
+    (folder / "calc.py").write_text(BROKEN)
+    (folder / "test_calc.py").write_text(TEST)
+    old, new = BROKEN.splitlines()[1], MENDED.splitlines()[1]
+    run = f"cd {folder} && python3 test_calc.py && sha256sum calc.py"
+    return (
+        Move(make=Make.READ, path=str(folder / "test_calc.py")),
+        Move(make=Make.READ, path=str(folder / "calc.py")),
+        Move(make=Make.EDIT, path=str(folder / "calc.py"), old=old, new=new),
+        Move(make=Make.RUN, command=run),
+    )
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_an_agent_mends_a_failing_test(
+    name: str, registry: Registry, balanced: Installation, internet: Internet
+) -> None:
+    agent = AGENTS[name]
+    registry.install(name)
+    key = f"sk-test-{secrets.token_hex(20)}"
+    work = balanced.home / f"work-{name}"
+    moves = task(work)
+    internet.model(key, *moves)
+    balanced.ok("secret", "set", agent.service, stdin=key.encode())
+    try:
+        done = balanced.call(
+            "run", name, str(work), "--name", name, "--", *agent.asked, "fix the failing test",
+            timeout_s=500,
+        ).ok()  # fmt: skip
+        assert FINISHED in done.text
+        assert hashlib.sha256(MENDED.encode()).hexdigest() in done.text, done.describe()
+        assert (work / "calc.py").read_text() == MENDED
+        asked = internet.seen(Kind.HTTP, agent.model)
+        assert len(asked) > len(moves)
+        assert {v for one in asked for v in one.header(agent.header)} == {agent.scheme + key}
+    finally:
+        balanced.call("rm", "-f", name)
