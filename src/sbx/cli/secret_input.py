@@ -39,6 +39,17 @@ def typed_or_piped(app: App, what: str, *, instead: str) -> Value:
     return check_value(text)
 
 
+def piped_text(*, instead: str) -> str:
+    """All of standard input, which is no terminal.
+
+    Raises:
+        UserError: it is one, or holds no text.
+    """
+    if sys.stdin.isatty():
+        raise UserError("the tokens are read from standard input", hint=f"Run: {instead}")
+    return _piped()
+
+
 def given(text: str) -> Value:
     """A value that was given as an argument, where other users of the machine can see it.
 

@@ -19,11 +19,13 @@ class Binding:
     places: tuple[Place, ...]
     placeholder: str = PROXY_MANAGED
     variables: tuple[str, ...] = ()  # of the sandbox, set to the placeholder
+    is_fixed: bool = False  # the placeholder is the same in all sandboxes
+    refused_paths: tuple[str, ...] = ()  # that are not asked with it
 
     @property
     def is_canary(self) -> bool:
         """Whether the placeholder is its own: the fixed word stands for nothing in particular."""
-        return self.placeholder != PROXY_MANAGED
+        return self.placeholder != PROXY_MANAGED and not self.is_fixed
 
     def covers_host(self, host: str, port: int) -> bool:
         """Whether some request to a host could get it."""

@@ -14,11 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sbx.credential.binding import Binding
+from sbx.credential.logins import LOGINS, Login
 from sbx.credential.places import Place, Style
 from sbx.credential.services import BY_NAME, PROXY_MANAGED
 from sbx.credential.values import Value
 from sbx.errors import NotFoundError, PermanentError
 from sbx.secret.entries import SECRETS, Entry, Kind, Source, read_entries
+from sbx.secret.logins import StoredLogins
 from sbx.secret.store import read_value
 from sbx.store.paths import Paths
 
@@ -34,10 +36,17 @@ class _Fetched:
 class CredentialSource:
     """What one sandbox is given."""
 
-    def __init__(self, where: Paths, sandbox: str, extra: Sequence[Binding] = ()) -> None:
+    def __init__(
+        self,
+        where: Paths,
+        sandbox: str,
+        extra: Sequence[Binding] = (),
+        logins: Sequence[Login] = LOGINS,
+    ) -> None:
         self._where = where
         self._sandbox = sandbox
         self._extra = {binding.name: binding for binding in extra}  # services of its kits
+        self.logins = StoredLogins(where, sandbox, logins)
         self._seen: tuple[int, ...] | None = None
         self._entries: dict[str, Entry] = {}
         self._values: dict[str, _Fetched] = {}
@@ -52,13 +61,16 @@ class CredentialSource:
             return False
         self._seen = facts
         try:
-            entries = chosen(read_entries(self._where), self._sandbox)
+            stored = read_entries(self._where)
+            entries = chosen(stored, self._sandbox)
         except PermanentError as error:
             self.problem = error
             self._values.clear()
+            self.logins.follow(())
             _LOG.error("%s", error.message)
             return False
         self.problem = None
+        self.logins.follow(stored)
         self._entries = {entry.id: entry for entry in entries}
         self._values = {key: v for key, v in self._values.items() if key in self._entries}
         before, self.bindings = (
@@ -78,6 +90,8 @@ class CredentialSource:
         entry = self._entries.get(binding.id)
         if entry is None:
             raise NotFoundError(f"the secret `{binding.name}` was removed")
+        if entry.source is Source.OAUTH:
+            return await self.logins.access(entry.name)
         found = self._values.get(entry.id)
         if found is not None and time.monotonic() < found.until:
             return found.value
@@ -104,6 +118,9 @@ class CredentialSource:
                 placeholder=entry.placeholder,
                 variables=(entry.name,),
             )
+        if entry.source is Source.OAUTH:
+            login = self.logins.by_service.get(entry.name)
+            return None if login is None else login.binding(entry.id)
         if service := BY_NAME.get(entry.name):
             return Binding(
                 id=entry.id,

@@ -75,6 +75,19 @@ def remove(where: Paths, gone: Iterable[Entry]) -> tuple[Entry, ...]:
         return _forget_values(where, found)
 
 
+def renew_value(where: Paths, entry: Entry, value: Value) -> None:
+    """Replace the value of a secret that is still there; whoever follows the list reads it anew.
+
+    Raises:
+        PermanentError, TransientError, HostError: as `save`.
+    """
+    with locked(where):
+        if entry.vault is None or entry not in read_entries(where):
+            return  # removed, or set anew, meanwhile
+        open_vault(where, entry.vault).set(entry.id, value)
+        change(where, lambda entries: entries)
+
+
 def drop_sandbox(where: Paths, sandbox: str) -> None:
     """Forget the secrets of a sandbox that is gone."""
     if gone := [e for e in read_entries(where) if e.sandbox == sandbox]:
@@ -105,12 +118,13 @@ def read_value(where: Paths, entry: Entry) -> Value:
 
 
 def _same(one: Entry, other: Entry) -> bool:
-    return (one.kind, one.name, one.sandbox, one.host_only) == (
-        other.kind,
-        other.name,
-        other.sandbox,
-        other.host_only,
-    )
+    """Whether one takes the place of the other; key and login of a service are two."""
+    return _place(one) == _place(other)
+
+
+def _place(entry: Entry) -> tuple[object, ...]:
+    is_login = entry.source is Source.OAUTH
+    return (entry.kind, entry.name, entry.sandbox, entry.host_only, is_login)
 
 
 def _forget_values(where: Paths, entries: Iterable[Entry]) -> tuple[Entry, ...]:

@@ -8,14 +8,18 @@ of the installation's authority, since a secret may be set while it runs, and th
 from __future__ import annotations
 
 import base64
+import logging
 from dataclasses import dataclass
 
+from sbx.errors import SbxError
 from sbx.proxy.intercept.authority import open_authority, trusted_pem
 from sbx.proxy.intercept.grants import Interception
 from sbx.proxy.intercept.leaves import Leaves
 from sbx.secret.source import CredentialSource
 from sbx.store.paths import Paths
 from sbx.supervisor.host_trust import host_authorities
+
+log = logging.getLogger(__name__)
 
 _BUNDLE = "/etc/ssl/certs/ca-certificates.crt"  # guest/trust.py writes it
 # Programs with lists of their own; those that are not named here read the system's.
@@ -45,11 +49,25 @@ class Credentials:
     def __init__(self, where: Paths, sandbox: str) -> None:
         self._where = where
         self._source = CredentialSource(where, sandbox)
-        self.interception = Interception(self._source, Leaves(lambda: open_authority(where)))
+        self.logins = self._source.logins
+        self.interception = Interception(
+            self._source, Leaves(lambda: open_authority(where)), logins=self.logins
+        )
 
     def refresh(self) -> None:
         """Take over what is stored now; cheap if nothing changed."""
         self._source.refresh()
+
+    async def login_files(self) -> dict[str, str]:
+        """The files of all logins; one whose tokens cannot be read has none."""
+        found: dict[str, str] = {}
+        for login in self.logins.present:
+            if login.file:
+                try:
+                    found[login.file] = login.file_text(await self.logins.tokens(login.service))
+                except SbxError as error:
+                    log.warning("no login for %s: %s", login.service, error.message)
+        return found
 
     def inside(self) -> Inside:
         """What the machine is told at its start.

@@ -77,6 +77,12 @@ class Runtime:
             raise
         return sock
 
+    async def log_in(self, user: str) -> None:
+        """Give agents that the user is logged in with their files, with stand-ins."""
+        from sbx.supervisor.login_files import write_login_files  # noqa: PLC0415 - as `way_out`
+
+        await write_login_files(self.way_out, self.open_session, user)
+
 
 @contextlib.asynccontextmanager
 async def bring_up(
@@ -141,6 +147,7 @@ async def bring_up(
         if spec.git is not None:
             async with events.phase(readiness.GIT):
                 await while_alive(machine, guest_git.set_up(spec, runtime.open_session))
+        await while_alive(machine, runtime.log_in(spec.user))
         yield runtime
 
 

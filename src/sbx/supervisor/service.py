@@ -290,8 +290,9 @@ class Supervisor:
     async def _enforce_policy(self) -> None:
         """A bring-up may have read the policy before it changed, so wait for its end."""
         await self._settled.wait()
-        if self._runtime is not None:
-            await self._runtime.way_out.refresh_policy()
+        if (runtime := self._runtime) is not None:
+            await runtime.way_out.refresh_policy()
+            await runtime.log_in(self._spec.user)
 
     async def _change_ports(self, request: Request) -> Reply:
         """What is published now is what is published at the next start."""

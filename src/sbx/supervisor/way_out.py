@@ -20,6 +20,7 @@ from sbx.proxy.dns.standins import StandIns
 from sbx.proxy.dns_server import DnsServer
 from sbx.proxy.events import Event
 from sbx.proxy.explicit import ExplicitProxy
+from sbx.proxy.intercept.tokens import Renewing
 from sbx.proxy.limits import Limits
 from sbx.proxy.resolver import HostResolver
 from sbx.proxy.transparent import TransparentProxy
@@ -64,6 +65,7 @@ class WayOut:
             approvals=approvals,
             interception=credentials.interception,
         )
+        credentials.logins.renewer = Renewing(self._context, credentials.interception)
         self._serving: asyncio.Task[None] | None = None
 
     def start(self, listeners: Listeners) -> None:
@@ -73,6 +75,10 @@ class WayOut:
     def inside(self) -> Inside:
         """What the machine is told of credentials (HostError: the authority cannot be stored)."""
         return self._credentials.inside()
+
+    async def login_files(self) -> dict[str, str]:
+        """What the agents' own files hold, by their paths below the home folder: stand-ins."""
+        return await self._credentials.login_files()
 
     async def refresh_policy(self) -> None:
         """Return when stored policy and credentials are in force (PermanentError: no reading)."""

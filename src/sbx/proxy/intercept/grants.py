@@ -11,10 +11,13 @@ from typing import Protocol
 
 from sbx.credential.binding import Binding, due
 from sbx.credential.inject import Fields, Grant, strayed
+from sbx.credential.logins import Login
 from sbx.credential.scrub import Needles, needles
+from sbx.credential.tokens import Tokens
 from sbx.credential.values import Value
 from sbx.errors import SbxError
 from sbx.policy.hosts import Endpoint
+from sbx.policy.paths import plain_path
 from sbx.policy.rules import Decision, DenyKind
 from sbx.proxy.intercept.leaves import Leaves, client_context
 
@@ -31,6 +34,27 @@ class Credentials(Protocol):
 
     async def value(self, binding: Binding) -> Value:
         """The value (SbxError if it cannot be had)."""
+        ...
+
+
+class Logins(Protocol):
+    """The logins of a sandbox; what fails there is an SbxError."""
+
+    @property
+    def by_service(self) -> dict[str, Login]:
+        """All that are known."""
+        ...
+
+    async def tokens(self, service: str) -> Tokens:
+        """The tokens as they are stored."""
+        ...
+
+    async def renew(self, service: str, *, forced: bool) -> Tokens:
+        """New tokens; `forced` if those that are stored were refused."""
+        ...
+
+    async def keep(self, login: Login, tokens: Tokens) -> None:
+        """Store a new login."""
         ...
 
 
@@ -52,8 +76,10 @@ class Interception:
         credentials: Credentials,
         leaves: Leaves,
         trust: Callable[[], ssl.SSLContext] = client_context,
+        logins: Logins | None = None,
     ) -> None:
         self._credentials = credentials
+        self.logins = logins
         self.leaves = leaves
         self._make_trust = trust
         self._used: OrderedDict[tuple[str, Value], Grant] = OrderedDict()
@@ -65,11 +91,19 @@ class Interception:
         return self._make_trust()
 
     def covers(self, to: Endpoint) -> bool:
-        """Whether a credential is bound to some request there."""
+        """Whether a credential is bound to some request there, or tokens are given out."""
         host = to.host
-        return isinstance(host, str) and any(
-            binding.covers_host(host, to.port) for binding in self._credentials.bindings
+        return isinstance(host, str) and (
+            any(binding.covers_host(host, to.port) for binding in self._credentials.bindings)
+            or self.login_at(to) is not None
         )
+
+    def login_at(self, to: Endpoint) -> Login | None:
+        """The login whose tokens are given out there."""
+        if self.logins is None:
+            return None
+        host, port = str(to.host), to.port
+        return next((o for o in self.logins.by_service.values() if o.gives_at(host, port)), None)
 
     async def grants(
         self, to: Endpoint, method: str, target: str, fields: Fields
@@ -86,6 +120,10 @@ class Interception:
             raise WithheldError(_astray(stray, to), stray, is_stray=True)
         grants: list[Grant] = []
         for each in found:
+            if refused := each.binding.refused_paths:
+                path = plain_path(target)
+                if path is None or path.rstrip("/").lower() in refused:
+                    raise WithheldError(_greedy(each.binding, to), each.binding, is_stray=True)
             try:
                 value = await self._credentials.value(each.binding)
             except SbxError as error:
@@ -118,6 +156,10 @@ class Interception:
 def canary(why: str) -> Decision:
     """The denial of a placeholder on its way to a wrong place."""
     return Decision(allowed=False, kind=DenyKind.CANARY, reason=why)
+
+
+def _greedy(binding: Binding, to: Endpoint) -> str:
+    return f"a request to {to} with the login of {binding.name} would hand out a key, or may do so"
 
 
 def _astray(binding: Binding, to: Endpoint) -> str:

@@ -40,7 +40,7 @@ class Servers:
     def __init__(
         self, to: Endpoint, upstream: Upstream, trust: ssl.SSLContext, timeout_s: float
     ) -> None:
-        self._to = to
+        self.to = to
         self._upstream = upstream
         self._trust = trust
         self._timeout_s = timeout_s
@@ -68,7 +68,7 @@ class Servers:
             server.close()
         dialled, self._ready = self._ready, None
         if dialled is None:
-            dialled = await self._upstream.connect(self._to)
+            dialled = await self._upstream.connect(self.to)
         try:
             return await self._secured(dialled, identity)
         except BaseException:
@@ -89,14 +89,13 @@ class Servers:
         self._idle.clear()
 
     async def _secured(self, dialled: Dialled, identity: Identity) -> Server:
-
-        stream = TlsStream(dialled.sock, self._trust, server_name=str(self._to.host))
+        stream = TlsStream(dialled.sock, self._trust, server_name=str(self.to.host))
         try:
             async with asyncio.timeout(self._timeout_s):
                 await stream.handshake()
         except ssl.SSLCertVerificationError as error:
-            why = f"the certificate of {self._to} is not to be trusted: {error.verify_message}"
+            why = f"the certificate of {self.to} is not to be trusted: {error.verify_message}"
             raise UnreachableError(why) from error
         except (OSError, TimeoutError) as error:
-            raise UnreachableError(f"{self._to} does not speak TLS with us") from error
+            raise UnreachableError(f"{self.to} does not speak TLS with us") from error
         return Server(stream=stream, address=dialled.address, identity=identity)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from sbx.credential.inject import Grant
+from sbx.credential.logins import Login
 from sbx.credential.scrub import Scrubber
 from sbx.policy.hosts import Endpoint, Host
 from sbx.policy.rules import Decision
@@ -19,8 +20,11 @@ from sbx.proxy.intercept.exchange import Exchange, ServerFaultError
 from sbx.proxy.intercept.grants import Interception, WithheldError, canary
 from sbx.proxy.intercept.messages import Ask, Sink
 from sbx.proxy.intercept.servers import Server, Servers
+from sbx.proxy.intercept.tokens import answer_tokens, is_token_request
 from sbx.proxy.targets import agreed
 from sbx.proxy.upstream import BlockedError, UnreachableError
+
+_UNCLEAR = "the path of a request to a server that gives out tokens can be read in two ways"
 
 
 class BrokenError(Exception):
@@ -69,6 +73,12 @@ class Session:
 
     async def _carry(self, ask: Ask, sink: Sink, host: Host | None, account: Account) -> None:
         self._decide(ask, host, account)
+        if (login := self.interception.login_at(self.to)) is not None:
+            if (is_for_tokens := is_token_request(login, ask)) is None:
+                self._refuse(400, _UNCLEAR, Outcome.MALFORMED)
+            if is_for_tokens:
+                await self._tokens(login, ask, sink, account)
+                return
         grants = await self._grants(ask, account)
         identity = tuple(sorted(g.due.binding.id for g in grants))
         while True:
@@ -142,6 +152,23 @@ class Session:
         decision = account.decision = policy.request(self.to, ask.method, ask.target)
         if not decision.allowed:
             self._deny(decision)
+
+    async def _tokens(self, login: Login, ask: Ask, sink: Sink, account: Account) -> None:
+        account.credentials = (login.service,)
+        stray = self.interception.strays(self.to, ask.target, ask.fields)
+        if stray is not None:
+            account.credentials = (stray.binding.name,)
+            self._refuse(403, stray.why, Outcome.BLOCKED, canary(stray.why))
+        ways = (self.guest.context, self.interception, self.servers)
+        try:
+            found = await answer_tokens(login, ask, sink, ways, account)
+        except (BadBodyError, TimeoutError, OSError) as error:
+            account.close(Outcome.MALFORMED, detail=str(error))
+            raise BrokenError from error
+        account.close(found.outcome, detail=found.detail)
+        fields = [*found.fields, (b"cache-control", b"no-store")]
+        await sink.head(found.status, fields, length=len(found.body), empty=False)
+        await sink.end(found.body)
 
     async def _grants(self, ask: Ask, account: Account) -> tuple[Grant, ...]:
         try:

@@ -190,3 +190,25 @@ def test_without_a_service_and_a_terminal_there_is_a_hint(sbx: Call) -> None:
     note = sbx("secret", "set", "acme", stdin=KEY)
     assert note.status == 0
     assert "no built-in service" in note.err
+
+
+def test_a_login_is_read_from_the_agents_file(sbx: Call, where: Paths) -> None:
+    tokens = json.dumps(
+        {"claudeAiOauth": {"accessToken": KEY, "refreshToken": KEY[::-1], "expiresAt": 1}}, indent=1
+    )
+    done = sbx("secret", "set", "anthropic", "--oauth", stdin=tokens)
+    assert (done.status, done.out) == (0, "✓ Stored anthropic for all sandboxes\n")
+    assert sbx("secret", "set", "anthropic", stdin=KEY).status == 0  # stands beside it
+    listed = sbx("secret", "ls").out
+    assert "(oauth configured)" in listed
+    assert KEY not in listed + (where.config / "secrets.json").read_text()
+    for args, text in (
+        (("openai", "--oauth"), tokens),
+        (("anthropic", "--oauth", "-f"), KEY),
+        (("anthropic", "--oauth", "-t", "x"), tokens),
+    ):
+        refused = sbx("secret", "set", *args, stdin=text)
+        assert refused.status == 1
+        assert KEY not in refused.out + refused.err
+    assert sbx("secret", "rm", "anthropic", "-f").out.count("Deleted anthropic") == 2
+    assert sbx("secret", "ls").out == "No secrets found\n"
