@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,44 @@ def test_git_works_and_its_own_files_cannot_be_written(shared: Installation, top
     assert git(top, "config", "--get", "core.fsmonitor", check=False) == ""
 
 
+def test_what_did_not_exist_and_what_the_host_replaced_is_guarded_too(
+    shared: Installation, top: Path
+) -> None:
+    """Git replaces its configuration by a rename, which takes any mount over it away."""
+    sh(shared, "cat .git/config")
+    git(top, "config", "sbx.replaced", "yes")
+    nested = make_repository(top / "sub" / "vendor" / "nested")  # by the user, while it runs
+    before = {path: path.read_bytes() for path in (top / ".git/config", nested / ".git/config")}
+    attacks = (
+        "echo x >>.git/config; : >.git/config; rm -f .git/config; mv .git/config c",
+        "ln .git/config c; echo x >>c; truncate -s 0 .git/config; sed -i s/a/b/ .git/config",
+        "cp /etc/passwd c; mv c .git/config; echo ../sub >.git/commondir; mv c .git/commondir",
+        "mkdir -p evil/hooks; mv evil .git/modules; ln -s ../evil .git/modules; ln -s evil .git/x",
+        "cd sub/vendor/nested; echo x >>.git/config; echo x >.git/hooks/post-checkout; mv .git m",
+        "git init evil; git init --bare bare; mkdir evil/.git; echo 'gitdir: x' >evil/.git",
+        "git init /tmp/made; cp -r /tmp/made copied; cp -r /tmp/made/.git bare",
+        "git worktree add ../w; git worktree add w; git clone . c; mkdir .sbx",
+    )
+    whole = "; ".join(f"({script})" for script in attacks)
+    again = f"mkdir -p /mnt/n; mount -t virtiofs share /mnt/n && cd /mnt/n/0 && {{ {whole}; }}"
+    sh(shared, f"( {whole}; umount -l .git; {whole}; {again} ) >/dev/null 2>&1; true", user="root")
+    assert {path: path.read_bytes() for path in before} == before
+    for name in ("commondir", "modules", "x", "worktrees"):
+        assert not (top / ".git" / name).is_symlink()
+        found = list((top / ".git" / name).rglob("*"))
+        assert [path for path in found if path.is_file() or path.name == "hooks"] == []
+    assert not (top / ".git" / "commondir").exists()
+    assert not (nested / ".git" / "hooks" / "post-checkout").exists()
+    made = {path.relative_to(top) for path in top.rglob(".git")}
+    assert made == {Path(".git"), Path("sub/vendor/nested/.git")}
+    heads = [path.parent for path in top.rglob("HEAD") if (path.parent / "refs").exists()]
+    assert {path.name for path in heads if (path / "objects").exists()} == {".git"}
+    sh(shared, "git -c user.name=a -c user.email=a@b commit -q --allow-empty -m 'goes on'")
+    assert git(top, "log", "-1", "--format=%s") == "goes on"
+    shutil.rmtree(nested)
+    sh(shared, "rm -rf evil bare copied c w", user="root")
+
+
 def test_masked_files_are_empty_and_root_cannot_change_that(
     shared: Installation, top: Path
 ) -> None:
@@ -79,6 +118,38 @@ def test_masked_files_are_empty_and_root_cannot_change_that(
     for path in (top / "secret.env", top / "sub" / "key.pem", top / "vault" / "gold"):
         assert path.read_text() == "the key\n"
     assert (top / ".sbxignore").read_text() == "*.env\nvault/\n"
+
+
+def test_a_masked_name_is_never_seen_while_the_host_replaces_and_makes_files(
+    shared: Installation, top: Path
+) -> None:
+    """A guest that looks as fast as it can against a host that renames as fast as it can."""
+    script = (
+        "set -f; mkdir -p /mnt/r; mount -t virtiofs share /mnt/r; cd /mnt/r/0; echo ready; "
+        "while [ ! -e enough ]; do cat secret.env late.env sub/key.pem vault/gold; "
+        "done 2>/dev/null; ls; echo over"
+    )
+    look = shared.popen("exec", "-u", "root", NAME, "sh", "-c", script)
+    assert look.stdout is not None
+    assert look.stdout.readline() == b"ready\n"
+    for number in range(300):
+        for name in ("secret.env", "late.env", "sub/key.pem"):
+            new = top / f"new-{number}"
+            new.write_text("the key\n")
+            new.rename(top / name)
+    (top / "vault").rename(top / "moved")
+    (top / "vault").mkdir()
+    (top / "vault" / "gold").write_text("the key\n")
+    (top / "enough").touch()
+    out, _ = look.communicate()
+    seen = out.decode().split()
+    assert "key" not in seen, seen
+    assert seen[-1] == "over"
+    assert {"file", "late.env", "sub"} <= set(seen), "a listing is whole"
+    shutil.rmtree(top / "moved")
+    (top / "enough").unlink()
+    shared.ok("stop", NAME)
+    assert sh(shared, "cat secret.env late.env sub/key.pem; ls vault") == "", "covered again"
 
 
 def test_a_private_folder_is_the_sandboxs_own(shared: Installation, top: Path) -> None:

@@ -18,8 +18,9 @@ from sbx.system.cgroup import Cgroup, CgroupSupport, make_cgroup
 from sbx.system.files import private_folder
 from sbx.vm.accel import choose_accel
 from sbx.vm.resources import host_limits
+from sbx.workspace.gate.gate import GateRules
 from sbx.workspace.git import seed
-from sbx.workspace.shields import git_shields, mask_shields, read_patterns
+from sbx.workspace.shields import gate_rules, git_shields, mask_shields, read_patterns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,21 +51,23 @@ class Plan:
         own = seed.mounts(work, self.folder / names.GIT_SEED) if work is not None else ()
         return self.spec.mounts + own
 
-    def shields(self) -> tuple[Mount, ...]:
+    def shields(self) -> tuple[tuple[Mount, ...], GateRules]:
         """What of the mounts the sandbox may not write or not see; found anew at each start.
 
         Raises:
             SbxError: something cannot be shielded.
         """
         spec = self.spec
-        patterns = [*spec.masks]
+        patterns: list[str] = []
         if spec.git is not None and spec.mounts:  # the user's own file counts, committed or not
             patterns += read_patterns(spec.git.repository)
+        patterns += spec.masks
         empty = private_folder(self.folder / names.EMPTY)
+        guards_git = spec.git is None and not spec.git_unsafe
         found = mask_shields(spec.mounts, patterns, spec.private_paths, empty)
-        if spec.git is None and not spec.git_unsafe:
+        if guards_git:
             found += git_shields(spec.mounts, empty)
-        return found
+        return found, gate_rules(spec.mounts, patterns, empty, guards_git=guards_git)
 
     def cgroup(self) -> AbstractContextManager[Cgroup | None]:
         """The limits of this sandbox on the host; None where the host does not let us set any."""

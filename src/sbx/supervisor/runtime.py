@@ -179,8 +179,10 @@ async def _share(
         return None
     async with events.phase(readiness.SHARE):
         log_path = plan.folder / names.SHARE_LOG
-        shields = await asyncio.to_thread(plan.shields)
-        share = open_share(parts.runtime, plan.mounts, log_path=log_path, shields=shields)
+        shields, gate = await asyncio.to_thread(plan.shields)
+        share = open_share(
+            parts.runtime, plan.mounts, log_path=log_path, shields=shields, gate=gate
+        )
         return await stack.enter_async_context(share)
 
 

@@ -9,15 +9,12 @@ is a plain argument of nearly every call that can set it. See seccomp(2) and bwr
 from __future__ import annotations
 
 import errno
-import struct
 from dataclasses import dataclass
 
-_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # linux/bpf_common.h
-_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000  # linux/seccomp.h
-_OFFSET_NUMBER, _OFFSET_ARCH, _OFFSET_ARGS = 0, 4, 16  # struct seccomp_data
+from sbx.system.bpf import ALLOW, ANY_BIT, EQUAL, ERRNO, LOAD, RETURN, argument, begin, step
+
 _SETID_BITS = 0o6000
 _MAKES_A_FILE = 0o100 | 0o20000000  # O_CREAT, __O_TMPFILE: only then is `mode` an argument
-_X32_BIT = 0x40000000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,23 +71,16 @@ def setid_filter(machine: str) -> bytes:
         KeyError: this machine is not supported.
     """
     arch = _ARCHITECTURES[machine]
-    program = [
-        _step(_LOAD, _OFFSET_ARCH),
-        _step(_EQUAL, arch.audit, if_true=1),
-        _step(_RETURN, _KILL),
-        _step(_LOAD, _OFFSET_NUMBER),
-        _step(_AT_LEAST, _X32_BIT, if_false=1),
-        _step(_RETURN, _KILL),
-    ]
+    program = begin(arch.audit)
     for number in arch.unreadable:
         program += [
-            _step(_EQUAL, number, if_false=1),
-            _step(_RETURN, _ERRNO | errno.ENOSYS),
+            step(EQUAL, number, if_false=1),
+            step(RETURN, ERRNO | errno.ENOSYS),
         ]
     for call in arch.calls:
         check = _check(call)
-        program += [_step(_EQUAL, call.number, if_false=len(check)), *check]
-    program.append(_step(_RETURN, _ALLOW))
+        program += [step(EQUAL, call.number, if_false=len(check)), *check]
+    program.append(step(RETURN, ALLOW))
     return b"".join(program)
 
 
@@ -99,19 +89,14 @@ def _check(call: _Call) -> list[bytes]:
     no_mode: list[bytes] = []
     if call.flags is not None:
         no_mode = [
-            _step(_LOAD, _OFFSET_ARGS + 8 * call.flags),
-            _step(_ANY_BIT, _MAKES_A_FILE, if_true=1),
-            _step(_RETURN, _ALLOW),
+            step(LOAD, argument(call.flags)),
+            step(ANY_BIT, _MAKES_A_FILE, if_true=1),
+            step(RETURN, ALLOW),
         ]
     return [
         *no_mode,
-        _step(_LOAD, _OFFSET_ARGS + 8 * call.mode),
-        _step(_ANY_BIT, _SETID_BITS, if_false=1),
-        _step(_RETURN, _ERRNO | errno.EPERM),
-        _step(_RETURN, _ALLOW),
+        step(LOAD, argument(call.mode)),
+        step(ANY_BIT, _SETID_BITS, if_false=1),
+        step(RETURN, ERRNO | errno.EPERM),
+        step(RETURN, ALLOW),
     ]
-
-
-def _step(code: int, value: int, *, if_true: int = 0, if_false: int = 0) -> bytes:
-    """One struct sock_filter; the jumps are counted in steps to leave out."""
-    return struct.pack("<HBBI", code, if_true, if_false, value)

@@ -19,6 +19,7 @@ import socket
 import stat
 import struct
 from collections.abc import AsyncGenerator, Generator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import NamedTuple, TypedDict
 
@@ -29,6 +30,7 @@ from sbx.system.files import owned_fd
 from sbx.system.jail import Bind, BindKind, Jail
 from sbx.system.process import describe_status, spawn
 from sbx.system.userns import explain_user_namespaces
+from sbx.workspace.gate.gate import GateRules, gate_command, gate_config
 from sbx.workspace.layout import AGENT_ID, Place, plan_places, translation
 from sbx.workspace.serverlog import ServerLog, open_log
 from sbx.workspace.setid import setid_filter
@@ -36,6 +38,7 @@ from sbx.workspace.setid import setid_filter
 log = logging.getLogger(__name__)
 
 _ROOT = Path("/run/share")  # in the jail
+NO_GATE = GateRules()
 _VIRTIOFSD = "/usr/libexec/virtiofsd"
 _READY_TIMEOUT_S = 10.0
 _END_TIMEOUT_S = 2.0
@@ -79,10 +82,11 @@ async def open_share(
     *,
     log_path: Path,
     shields: Sequence[Mount] = (),
+    gate: GateRules = NO_GATE,
 ) -> AsyncGenerator[Share]:
     """Serve `mounts` (at least one) from a jail that was checked to hold just what was asked for.
 
-    `shields` cover places in them, see sbx.workspace.shields.
+    `shields` cover places in them, and `gate` holds for names, see sbx.workspace.shields.
 
     Raises:
         UserError: a shared path is gone, or is another kind of thing now.
@@ -101,7 +105,7 @@ async def open_share(
             opened.enter_context(owned_fd(info))
             with owned_fd(info_writer), listener, owned_fd(_setid_filter_file()) as seccomp:
                 fds = _PassedFds(listener.fileno(), info_writer, seccomp, server_log.writer)
-                child = await _start(runtime, places, fds)
+                child = await _start(runtime, places, fds, gate)
             server_log.close_writer()
             stack.push_async_callback(_end, child)
             stack.callback(sock.close)  # before the wait above: the server ends by itself then
@@ -121,9 +125,10 @@ class _PassedFds(NamedTuple):
 
 
 async def _start(
-    runtime: RuntimeBundle, places: Sequence[Place], fds: _PassedFds
+    runtime: RuntimeBundle, places: Sequence[Place], fds: _PassedFds, gate: GateRules
 ) -> asyncio.subprocess.Process:
     _raise_file_limit()
+    gate = replace(gate, fixed=gate.fixed | _fixed_places(places))
     jail = Jail(
         root=runtime.root,
         tmpfs=(Path("/tmp"), Path("/run"), _ROOT),  # noqa: S108 - inside the jail
@@ -140,11 +145,22 @@ async def _start(
         seccomp_fd=fds.seccomp,
         info_fd=fds.info,
     )
-    return await spawn(
-        jail.command([_VIRTIOFSD, *_arguments(fds.listener)]),
-        stdout=fds.log,
-        stderr=fds.log,
-        pass_fds=[fds.listener, fds.info, fds.seccomp],
+    command = jail.command([_VIRTIOFSD, *_arguments(fds.listener)])
+    passed = [fds.listener, fds.info, fds.seccomp]
+    if not gate.is_needed:
+        return await spawn(command, stdout=fds.log, stderr=fds.log, pass_fds=passed)
+    with owned_fd(gate_config(gate, root=_ROOT)) as config:
+        command = gate_command(config, command)
+        passed.append(config)
+        return await spawn(command, stdout=fds.log, stderr=fds.log, pass_fds=passed)
+
+
+def _fixed_places(places: Sequence[Place]) -> frozenset[bytes]:
+    """Read-only files within a mount: their names stay so when the host replaces the file."""
+    return frozenset(
+        os.fsencode(place.where)
+        for place in places
+        if place.read_only and len(place.where.parts) > 1 and place.source.is_file()
     )
 
 

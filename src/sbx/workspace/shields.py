@@ -14,6 +14,7 @@ from pathlib import Path
 from sbx.errors import HostError, UserError
 from sbx.sandbox.spec import Mount
 from sbx.system.files import private_folder, read_bounded
+from sbx.workspace.gate.gate import GateRules
 from sbx.workspace.patterns import compile_patterns
 
 IGNORE_FILE = ".sbxignore"
@@ -83,7 +84,7 @@ def mask_shields(
             found.append(_shield(mount, ignore, ignore))
         volumes = [_volume(mount, path) for path in private] if number == 0 else []
         found += [_shield(mount, path, void) for path in volumes]
-        for path in _matching(mount, [*patterns, *own]):
+        for path in _matching(mount, [*own, *patterns]):
             if path not in volumes:
                 found.append(_shield(mount, path, void if path.is_dir() else nothing))
         if len(found) > _MAX_SHIELDS:
@@ -92,6 +93,28 @@ def mask_shields(
                 hint="Mask their folder instead: --mask FOLDER/",
             )
     return tuple(found)
+
+
+def gate_rules(
+    mounts: Sequence[Mount], patterns: Sequence[str], empty: Path, *, guards_git: bool
+) -> GateRules:
+    """What holds for names beyond what is covered at the start; `mounts` are the user's own."""
+    masks: dict[int, tuple[str, ...]] = {}
+    fixed: set[bytes] = set()
+    for number, mount in enumerate(mounts):
+        own = [] if mount.is_file else read_patterns(mount.source)
+        # A file that the guest makes cannot take back what the command line says: that comes last.
+        found = tuple(line for line in (*own, *patterns) if line.strip())
+        if found and not mount.is_file:
+            masks[number] = found
+            fixed.add(b"%d/" % number + IGNORE_FILE.encode())
+    guarded = [n for n, mount in enumerate(mounts) if not (mount.read_only or mount.is_file)]
+    return GateRules(
+        guarded=frozenset(guarded if guards_git else ()),
+        masks=masks,
+        covers=(empty / "file", private_folder(empty / "folder")) if masks else (),
+        fixed=frozenset(fixed),
+    )
 
 
 def read_patterns(folder: Path) -> list[str]:
