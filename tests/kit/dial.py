@@ -14,7 +14,7 @@ from sbx.policy.hosts import parse_endpoint
 from sbx.policy.routes import Configured, find_routes
 from sbx.proxy.limits import Limits
 from sbx.proxy.resolver import HostResolver
-from sbx.proxy.upstream import BlockedError, UnreachableError, Upstream
+from sbx.proxy.upstream import BlockedError, Dialled, UnreachableError, Upstream
 from tests.unit.policy.factories import policy
 
 
@@ -23,10 +23,14 @@ async def _dial(said: bytes, proxy: str, no_proxy: str, where: str, *rules: str)
     routes = find_routes(Configured(sandbox=proxy, no_proxy=no_proxy), {})
     upstream = Upstream(lambda: policy(*rules), HostResolver(2), limits, routes)
     try:
-        dialled = await upstream.connect(parse_endpoint(where))
+        await _show(await upstream.connect(parse_endpoint(where)), said)
     except (BlockedError, UnreachableError) as error:
         sys.stdout.write(f"{type(error).__name__}: {error}\n")
-        return
+    finally:
+        await upstream.close()
+
+
+async def _show(dialled: Dialled, said: bytes) -> None:
     loop = asyncio.get_running_loop()
     with dialled.sock as sock:
         sys.stdout.write(f"{dialled.address}\n")

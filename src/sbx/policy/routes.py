@@ -24,10 +24,13 @@ from sbx.policy.hosts import (
     show_host,
     split_port,
 )
+from sbx.policy.pac import PacFile, parse_pac
 from sbx.system.text import printable
 
 SYSTEM, DIRECT = "system", "direct"
-_FORMS = "http://, https://, socks5:// or socks5h:// and HOST:PORT, `system`, or `direct`"
+_FORMS = (
+    "http://, https://, socks5:// or socks5h:// and HOST:PORT, pac+https://, `system`, or `direct`"
+)
 _MAX_SECRET_BYTES = 255  # RFC 1929
 
 
@@ -68,11 +71,6 @@ def parse_proxy(text: str, *, may_have_password: bool = True) -> ProxyServer:
     if not separator:
         return parse_proxy(f"http://{text}", may_have_password=may_have_password)
     scheme = scheme.lower()
-    if scheme.startswith("pac+") or scheme == "file":
-        raise UserError(
-            "automatic proxy configuration (PAC) is not supported",
-            hint="Give the proxy that the file names, such as http://proxy.example:3128",
-        )
     if scheme not in _PORTS:
         raise _bad(text, "its scheme is not known")
     try:
@@ -103,6 +101,18 @@ def parse_proxy(text: str, *, may_have_password: bool = True) -> ProxyServer:
         username=unquote(name) if user else None,
         password=unquote(password),
     )
+
+
+Way = ProxyServer | PacFile
+
+
+def parse_way(text: str, *, may_have_password: bool = True) -> Way:
+    """A proxy as an URL, or a PAC file that names proxies.
+
+    Raises:
+        UserError: it is neither.
+    """
+    return parse_pac(text) or parse_proxy(text, may_have_password=may_have_password)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,12 +178,15 @@ def _exception(word: str) -> _Exception:
 class Routes:
     """Which proxy, if any, a connection takes."""
 
-    plain: ProxyServer | None = None  # to port 80
-    other: ProxyServer | None = None
+    plain: Way | None = None  # to port 80
+    other: Way | None = None
     no_proxy: NoProxy = NoProxy()
 
-    def choose(self, to: Endpoint) -> ProxyServer | None:
-        """The proxy for an endpoint; None for a connection straight from this host."""
+    def choose(self, to: Endpoint) -> Way | None:
+        """The proxy for an endpoint; None for a connection straight from this host.
+
+        A PAC file is to be asked, and may say either.
+        """
         proxy = self.plain if to.port == 80 else self.other
         if proxy is None or to.host == LOCALHOST or self.no_proxy.covers(to):
             return None
@@ -208,7 +221,7 @@ def find_routes(configured: Configured, environment: Mapping[str, str]) -> Route
     if chosen == DIRECT:
         return STRAIGHT
     if chosen != SYSTEM:
-        proxy = parse_proxy(chosen)
+        proxy = parse_way(chosen)
         return Routes(plain=proxy, other=proxy, no_proxy=with_exceptions)
     return Routes(
         plain=_from_variables(environment, "http_proxy"),
@@ -224,7 +237,7 @@ def check_setting(text: str) -> str:
         UserError: it is none.
     """
     if text not in ("", SYSTEM, DIRECT):
-        parse_proxy(text, may_have_password=False)
+        parse_way(text, may_have_password=False)
     return text
 
 

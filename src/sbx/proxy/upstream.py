@@ -9,6 +9,7 @@ proxy of the user's network, which resolves names itself, the policy decides by 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import ssl
@@ -17,13 +18,17 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from sbx.policy.hosts import LOCALHOST, Address, BadHostError, Endpoint, Host, parse_address
+from sbx.policy.pac import PacFile
 from sbx.policy.routes import STRAIGHT, ProxyServer, Routes, Scheme
 from sbx.policy.rules import Decision
 from sbx.proxy.connections import PolicySource
 from sbx.proxy.limits import Limits
+from sbx.proxy.pac import PacError, PacResolver
 from sbx.proxy.race import AllFailedError, connect_to, race
 from sbx.proxy.tls_bridge import inside_tls
 from sbx.proxy.tunnels import TunnelError, open_tunnel
+
+log = logging.getLogger(__name__)
 
 GetAddrInfo = Callable[[str], Awaitable[Sequence[str]]]
 _LOOPBACK: tuple[Address, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
@@ -61,6 +66,7 @@ class Upstream:
     def __init__(
         self, policy: PolicySource, resolve: GetAddrInfo, limits: Limits, routes: Routes = STRAIGHT
     ) -> None:
+        self._pac = PacResolver()
         self._policy = policy
         self._resolve = resolve
         self._limits = limits
@@ -77,7 +83,29 @@ class Upstream:
         decision = self._policy().connection(to)
         if not decision.allowed:
             raise BlockedError(decision)
-        proxy = self._routes.choose(to)
+        ways = await self._ways(to)
+        for way in ways[:-1]:
+            try:
+                return await self._by(way, to, decision)
+            except UnreachableError as error:  # the next one is there for that
+                log.info("%s", error.why)
+        return await self._by(ways[-1], to, decision)
+
+    async def close(self) -> None:
+        """End what was started to find ways."""
+        await self._pac.close()
+
+    async def _ways(self, to: Endpoint) -> Sequence[ProxyServer | None]:
+        way = self._routes.choose(to)
+        if not isinstance(way, PacFile):
+            return (way,)
+        try:
+            return await self._pac.ways(way, to)
+        except PacError as error:
+            raise UnreachableError(str(error)) from error
+
+    async def _by(self, proxy: ProxyServer | None, to: Endpoint, decision: Decision) -> Dialled:
+        """A connection by a proxy, or without one."""
         try:
             if proxy is None or (proxy.scheme is Scheme.SOCKS5 and isinstance(to.host, str)):
                 allowed = await self._allowed_addresses(to, decision)

@@ -71,12 +71,12 @@ def _proxy(text: str, stored: bool) -> str:  # noqa: FBT001 - as `Key.check` has
         DIRECT,
         SYSTEM,
         check_setting,
-        parse_proxy,
+        parse_way,
     )
 
     if stored or text in (SYSTEM, DIRECT):
         return check_setting(text)
-    return str(parse_proxy(text))  # a variable may hold a password, which is not shown
+    return str(parse_way(text))  # a variable may hold a password, which is not shown
 
 
 def _no_proxy(text: str, stored: bool) -> str:  # noqa: FBT001 - as `Key.check` has it

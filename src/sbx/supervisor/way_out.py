@@ -139,5 +139,6 @@ async def open_way_out(
         yield way_out
     finally:
         await way_out.close()
+        await upstream.close()
         policy.close()
         resolver.close()

@@ -40,6 +40,7 @@ class Jail:
     sealed: tuple[Path, ...] = ()  # mounts made read-only last, when what they hold is in place
     user: int | None = None  # our own uid and gid as the program sees them; None: unchanged
     seccomp_fd: int | None = None  # a classic BPF program to load before the program starts
+    shares_network: bool = False  # the only thing that is not unshared, then
     info_fd: int | None = None  # where bwrap writes `child-pid`, as JSON
 
     def command(self, program: Sequence[str | Path]) -> list[str]:
@@ -58,6 +59,8 @@ class Jail:
             "--proc", "/proc",
             "--dev", "/dev",
         ]  # fmt: skip
+        if self.shares_network:
+            args.append("--share-net")
         for folder in self.tmpfs:
             args += ["--tmpfs", str(folder)]
         for bind in self.binds:

@@ -214,10 +214,12 @@ async def spawn(
     stdout: FileDescriptor = subprocess.DEVNULL,
     stderr: FileDescriptor = subprocess.DEVNULL,
     pass_fds: Sequence[int] = (),
+    limit_bytes: int = 64 << 10,
 ) -> asyncio.subprocess.Process:
     """Start a child of the running event loop; the caller owns it and must await its end.
 
-    The child dies with us, also if we are killed before it has begun (prctl(2), PR_SET_PDEATHSIG).
+    `limit_bytes` bounds a line that is read from it. The child dies with us, also if we are killed
+    before it has begun (prctl(2), PR_SET_PDEATHSIG).
 
     Raises:
         HostError: the program is not there.
@@ -233,6 +235,7 @@ async def spawn(
             stdout=stdout,
             stderr=stderr,
             pass_fds=tuple(pass_fds),
+            limit=limit_bytes,
             preexec_fn=_bind_to(os.getpid()),
         )
     except FileNotFoundError as error:
