@@ -192,7 +192,7 @@ def _proxy(pac: PacFile, text: str) -> ProxyServer:
 def _fetch(pac: PacFile) -> str:
     """The text of a file. It is fetched without a proxy: it is what says which."""
     import urllib.error  # noqa: PLC0415 - few have such a file
-    import urllib.request  # noqa: PLC0415
+    import urllib.request  # noqa: PLC0415 - the same
 
     try:
         if pac.path is not None:

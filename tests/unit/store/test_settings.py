@@ -191,8 +191,9 @@ def test_a_proxy_is_checked_and_its_password_is_never_shown() -> None:
     key = own.find_key("proxy.sandbox")
     with pytest.raises(UserError, match="kept in a file"):
         own.parse(key, "http://me:hunter2@proxy.example:3128")
-    with pytest.raises(UserError, match="PAC"):
-        own.parse(key, "pac+http://proxy.example/x.pac")
+    with pytest.raises(UserError, match="no PAC file"):
+        own.parse(key, "pac+ftp://proxy.example/x.pac")
+    assert own.parse(key, "pac+http://wpad.example/x") == "pac+http://wpad.example/x"
     assert own.parse(key, "socks5h://proxy.example") == "socks5h://proxy.example"
     variables = {"DOCKER_SANDBOXES_PROXY": "http://me:hunter2@proxy.example:3128"}
     assert Settings({}, variables).text("proxy.sandbox") == "http://proxy.example:3128"
