@@ -160,7 +160,7 @@ CATALOGUE: tuple[Key, ...] = (
         name="proxy",
         type=Type.STRING,
         default="",
-        description="Proxy of your network: URL, PAC file, `direct`, or `system` (HTTPS_PROXY and others)",
+        description="Proxy of your network: URL, PAC file, `direct`, or `system` (HTTPS_PROXY ...)",
         requires_restart=True,
         check=_proxy,
     ),
