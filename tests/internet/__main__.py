@@ -58,7 +58,8 @@ async def _serve(folder: Path) -> None:
     ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     done, _ = await asyncio.wait({web, ended}, return_when=asyncio.FIRST_COMPLETED)
     web.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
+    # OSError: a client that is cut off in the middle of its words
+    with contextlib.suppress(asyncio.CancelledError, OSError):
         await web
     assert ended in done, "the web server ended"
 

@@ -105,14 +105,14 @@ class Registry:
 
 
 @pytest.fixture(scope="module", name="registry")
-def _registry(prepared: None) -> Iterator[Registry]:
+def _registry(prepared: None, results: Path) -> Iterator[Registry]:
     del prepared
     home = Path(tempfile.mkdtemp(prefix="sbx-vm-"))
     (home / "run").mkdir()
     made = Installation(home=home, runtime=home / "run", cache=cache_home())
     try:
         yield Registry(made)
-        made.close(home / "evidence")
+        made.close(results / "registry")
     finally:
         shutil.rmtree(home)
 

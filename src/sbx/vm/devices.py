@@ -73,7 +73,8 @@ class KvmProcessor:
 class TcgProcessor:
     """An emulated processor with all that QEMU can emulate.
 
-    The translation cache is bounded: its default may take 1 GiB of host memory per machine.
+    The translation cache is bounded: its default may take 1 GiB of host memory per machine. Without
+    ERMS and FSRM, kernel and libc copy memory in words; `rep movsb` is emulated byte by byte.
     """
 
     cpus: int
@@ -83,7 +84,7 @@ class TcgProcessor:
         threads = "multi" if self.cpus > 1 else "single"
         return (
             ("-accel", f"tcg,thread={threads},tb-size={self.cache_mib}"),
-            ("-cpu", "max"),
+            ("-cpu", "max,-erms,-fsrm"),
             ("-smp", str(self.cpus)),
         )
 

@@ -36,7 +36,7 @@ EMULATED = """\
 -machine q35,sata=off,smbus=off,usb=off,vmport=off,hpet=on,memory-backend=ram
 -no-reboot
 -accel tcg,thread=multi,tb-size=128
--cpu max
+-cpu max,-erms,-fsrm
 -smp 2
 -m 1073741824B
 -object memory-backend-memfd,id=ram,size=1073741824B,share=on
