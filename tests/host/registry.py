@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Debian's docker-registry on a port of loopback, with or without a password."""
+"""Debian's docker-registry on loopback or in the test internet, open or with a password."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 USER, PASSWORD = "me", "made-up"
@@ -16,13 +16,24 @@ _HTPASSWD = "me:$2b$04$PgL48HL8dXVUcOfXvef/IO5FAhyJcm/CPlCwOqR51cBPDZtfwIuXS\n"
 
 
 @contextlib.contextmanager
-def running_registry(folder: Path, *, with_password: bool = False) -> Generator[str]:
-    """Run a registry that keeps its data in `folder`; its `host:port`."""
+def running_registry(
+    folder: Path,
+    *,
+    with_password: bool = False,
+    enter: Sequence[str] = (),
+    listen: str = "127.0.0.1:0",
+    certificate: Path | None = None,
+) -> Generator[str]:
+    """Run a registry that keeps its data in `folder`; its `host:port`.
+
+    `enter` stands before the command (`Internet.enter`); with a certificate and key it speaks TLS.
+    """
+    tls = f", tls: {{certificate: {certificate}, key: {certificate}}}" if certificate else ""
     lines = [
         "version: 0.1",
         "log: {level: info, accesslog: {disabled: true}}",
         f"storage: {{filesystem: {{rootdirectory: {folder / 'data'}}}}}",
-        "http: {addr: '127.0.0.1:0'}",
+        f"http: {{addr: '{listen}'{tls}}}",
     ]
     if with_password:
         (folder / "htpasswd").write_text(_HTPASSWD)
@@ -30,7 +41,7 @@ def running_registry(folder: Path, *, with_password: bool = False) -> Generator[
     config = folder / "config.yml"
     config.write_text("\n".join(lines) + "\n")
     with subprocess.Popen(
-        ["docker-registry", "serve", str(config)],
+        [*enter, "docker-registry", "serve", str(config)],
         env={"PATH": os.environ["PATH"]},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -47,7 +58,7 @@ def _address(child: subprocess.Popen[str]) -> str:
     """Where it listens, from its log; the rest of which is read and dropped."""
     assert child.stderr is not None
     for line in child.stderr:
-        if found := re.search(r"listening on (127\.0\.0\.1:[0-9]+)", line):
+        if found := re.search(r"listening on ([0-9.]+:[0-9]+)", line):
             threading.Thread(target=child.stderr.read, daemon=True).start()
             return found[1]
     raise AssertionError("docker-registry ended")

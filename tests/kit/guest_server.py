@@ -55,7 +55,8 @@ class Program:
         if self._mode == "here":
             self._server.place = Place.here()
         else:
-            _pid, self._server.place = await start_sandbox(self._loop, setup_on_host(self._folder))
+            started = await start_sandbox(self._loop, setup_on_host(self._folder))
+            self._server.place = started.place
             self._server.place.workdir = "/root/workspace"
         listener = socket.create_server(("127.0.0.1", 0))
         self._loop.watch(listener.fileno(), READ, lambda _events: self._accept(listener))

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from . import cgroups
 from .clock import add_entropy, set_time
 from .control import ControlChannel, Handler, RequestError
-from .disks import DiskError, freeze, mount_data, mount_layer, wait_for_disk
+from .disks import DiskError, freeze, grow_data, mount_data, mount_layer, wait_for_disk
+from .engine import Engine
 from .inside import Setup, become_init
 from .links import Link, find_link, open_sandbox_network, read_text, set_up_management
 from .loop import READ, Loop
@@ -42,6 +43,7 @@ _DISK_FULL_BYTES = 16 << 20
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 _MAX_TIME_NS = 1 << 62
+_MAX_DISK_BYTES = 1 << 50
 
 
 class Agent:
@@ -59,6 +61,8 @@ class Agent:
         self._gateway: str | None = None
         self._network: int | None = None
         self._init_pid: int | None = None
+        self._engine: Engine | None = None
+        self._data_node = ""
         self._disk_state = "ok"
         self._is_stopping = False
         self._boot_memory_bytes = memory_bytes()
@@ -71,6 +75,7 @@ class Agent:
             "trim": self.trim,
             "configure": self.configure,
             "assemble": self.assemble,
+            "grow_disk": self.grow_disk,
             "set_time": self.set_time,
             "stats": self.stats,
             "shutdown": self.shutdown,
@@ -154,6 +159,22 @@ class Agent:
         set_time(fields.integer("time_ns", 0, _MAX_TIME_NS))
         return {}
 
+    async def grow_disk(self, fields: Fields) -> Json:
+        """Fill the data disk, which the host has just made larger, while it is in use."""
+        size_bytes = fields.integer("size_bytes", 1, _MAX_DISK_BYTES)
+        if self._init_pid is None:
+            raise RequestError("order", "grow_disk before assemble")
+        try:
+            await grow_data(
+                self._loop, self._uevents, self._data_node, DATA, size_bytes, _HARDWARE_TIMEOUT_S
+            )
+        except DiskError as error:
+            raise RequestError("disk", str(error)) from error
+        except OSError as error:
+            raise RequestError("disk", _explain(error)) from error
+        self._report_disk()
+        return {}
+
     async def stats(self, _fields: Fields) -> Json:
         """What the machine uses now."""
         found: Json = {"attached": self._server.attached, "detached": self._server.detached}
@@ -180,7 +201,7 @@ class Agent:
         clean = True
         try:
             if self._init_pid is not None:
-                clean = await end_processes(self._loop, self._init_pid, grace_s)
+                clean = await self._end_processes(self._init_pid, grace_s)
                 freeze(DATA)
         except OSError as error:  # a broken data disk must not keep the machine on
             self.log(f"shutdown: {error}")
@@ -214,7 +235,7 @@ class Agent:
         node = await wait_for_disk(self._loop, self._uevents, plan.data, _HARDWARE_TIMEOUT_S)
         if not os.path.ismount(DATA):
             await mount_data(self._loop, node, DATA, is_new=plan.data_is_new)
-        setup.data = DATA
+        setup.data, self._data_node = DATA, node
         for index, serial in enumerate(plan.layers):
             node = await wait_for_disk(self._loop, self._uevents, serial, _HARDWARE_TIMEOUT_S)
             folder = f"{LAYERS}/{index}"
@@ -247,10 +268,21 @@ class Agent:
             self.log(f"memory is short: {memory_bytes() >> 20} of {wanted >> 20} MiB")
 
     async def _start_sandbox(self, setup: Setup) -> Place:
-        pid, place = await start_sandbox(self._loop, setup)
-        self._init_pid, pidfd = pid, os.pidfd_open(pid)
+        started = await start_sandbox(self._loop, setup)
+        self._init_pid, pidfd = started.pid, os.pidfd_open(started.pid)
         self._loop.watch(pidfd, READ, lambda _events: self._on_sandbox_end(pidfd))
-        return place
+        if started.engine is not None:
+            self._engine = Engine(self._loop, started.engine, started.place)
+            if started.engine_is_wanted:
+                self._loop.call_after(0.0, self._engine.start)  # when `place.env` is there
+        return started.place
+
+    async def _end_processes(self, init: int, grace_s: float) -> bool:
+        pid = None
+        if self._engine is not None:
+            self._engine.close()
+            pid = self._engine.pid
+        return await end_processes(self._loop, init, grace_s, engine=pid)
 
     def _on_sandbox_end(self, pidfd: int) -> None:
         self._loop.unwatch(pidfd)
@@ -283,6 +315,10 @@ class Agent:
         """Tell when the data disk gets full. No event of the kernel says so: look now and then."""
         if self._is_stopping:
             return
+        self._report_disk()
+        self._loop.call_after(_DISK_CHECK_S, self._check_disk)
+
+    def _report_disk(self) -> None:
         facts = os.statvfs(DATA)
         free, total = facts.f_bavail * facts.f_frsize, facts.f_blocks * facts.f_frsize
         low = min(_DISK_LOW_BYTES, total // 10)
@@ -290,11 +326,22 @@ class Agent:
         if state != self._disk_state:
             self._disk_state = state
             self._tell({"event": "disk", "state": state, "free_bytes": free, "total_bytes": total})
-        self._loop.call_after(_DISK_CHECK_S, self._check_disk)
 
 
-async def start_sandbox(loop: Loop, setup: Setup) -> tuple[int, Place]:
-    """Fork the sandbox's pid 1 and return its number and the place it made.
+class Started:
+    """A sandbox that is up: its pid 1, its place, and the socket of its engine if it has one."""
+
+    __slots__ = ("engine", "engine_is_wanted", "pid", "place")
+
+    def __init__(self, pid: int, place: Place, engine: int | None, text: bytes) -> None:
+        self.pid = pid
+        self.place = place
+        self.engine = None if engine is None else socket.socket(fileno=engine)
+        self.engine_is_wanted = text == b"ok engine"
+
+
+async def start_sandbox(loop: Loop, setup: Setup) -> Started:
+    """Fork the sandbox's pid 1 and return what it made.
 
     Raises:
         OSError: a step failed; the text says which.
@@ -312,33 +359,36 @@ async def start_sandbox(loop: Loop, setup: Setup) -> tuple[int, Place]:
             become_init(setup, theirs)
         setns(own, CLONE_NEWPID)
         theirs.close()
-        text, pts = await _report(loop, ours)
+        text, fds = await _report(loop, ours)
     finally:
         os.close(own)
         ours.close()
-    if text != b"ok" or pts is None:
+    if not text.startswith(b"ok") or not fds:
+        for fd in fds:
+            os.close(fd)
         os.kill(pid, 9)
         os.waitpid(pid, 0)
         raise OSError(
             0, text.removeprefix(b"no").decode(errors="replace") or "the sandbox's init died"
         )
-    return pid, Place.of_process(os.pidfd_open(pid), pts, use_cgroups=setup.use_cgroups)
+    place = Place.of_process(os.pidfd_open(pid), fds[0], use_cgroups=setup.use_cgroups)
+    return Started(pid, place, fds[1] if len(fds) > 1 else None, text)
 
 
-async def _report(loop: Loop, sock: socket.socket) -> tuple[bytes, int | None]:
+async def _report(loop: Loop, sock: socket.socket) -> tuple[bytes, list[int]]:
     """What the sandbox's first process says, up to the moment in which it becomes its pid 1."""
-    text, pts = b"", None
+    text, found = b"", list[int]()
     while len(text) < 8192:
         if not await loop.readable(sock.fileno(), _ASSEMBLE_TIMEOUT_S):
-            return b"no the sandbox did not come up in time", pts
-        data, fds, _flags, _address = socket.recv_fds(sock, 8192, 1)
+            return b"no the sandbox did not come up in time", found
+        data, fds, _flags, _address = socket.recv_fds(sock, 8192, 2)
+        for fd in fds:
+            os.set_inheritable(fd, False)  # noqa: FBT003 - no keywords there
+        found += fds
         if not data:
-            return text, pts
+            return text, found
         text += data
-        if fds:
-            pts = fds[0]
-            os.set_inheritable(pts, False)  # noqa: FBT003 - no keywords there
-    return text, pts
+    return text, found
 
 
 def _explain(error: OSError) -> str:

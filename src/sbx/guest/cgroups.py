@@ -3,7 +3,8 @@
 
 /sbx          bounds of the whole sandbox; the root of its cgroup namespace
 /sbx/init     its pid 1
-/sbx/work     sessions; what the sandbox makes itself (docker) stands beside it
+/sbx/work     sessions; what the sandbox makes itself (its containers) stands beside it
+/sbx/engine   the container engine, without its containers
 /sbx/rescue   sessions that begin while the sandbox is crowded: with a share of the processors of
               their own, they can end a fork bomb
 """
@@ -20,6 +21,7 @@ SANDBOX = f"{MOUNT}/sbx"
 INIT = f"{SANDBOX}/init"
 WORK = f"{SANDBOX}/work"
 RESCUE = f"{SANDBOX}/rescue"
+ENGINE = f"{SANDBOX}/engine"
 CROWD_TASKS = 1000
 _TASK_BYTES = 256 * 1024  # of the machine's memory, for each task that may exist
 # Kept for the kernel and the agent: the sandbox runs out of memory before the machine does.
@@ -46,7 +48,7 @@ def make_groups(memory_bytes: int) -> None:
     `memory_bytes` is what the machine has, or will have when it has grown.
     """
     _enable(MOUNT)
-    for folder in (SANDBOX, INIT, WORK, RESCUE):
+    for folder in (SANDBOX, INIT, WORK, RESCUE, ENGINE):
         os.makedirs(folder, exist_ok=True)
     limits = [
         int(read_text(f"/proc/sys/kernel/{name}") or 4096) for name in ("threads-max", "pid_max")
@@ -68,6 +70,16 @@ def delegate() -> None:
 def is_crowded() -> bool:
     """Whether so many tasks run that one more gets hardly any processor time."""
     return int(read_text(f"{SANDBOX}/pids.current") or 0) > CROWD_TASKS
+
+
+def session_members() -> list[int]:
+    """The processes of sessions, without the engine and its containers."""
+    return [
+        int(line)
+        for folder in (WORK, RESCUE)
+        for line in _read(f"{folder}/cgroup.procs").split()
+        if line != "0"
+    ]
 
 
 def members() -> list[int]:

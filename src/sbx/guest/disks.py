@@ -89,6 +89,21 @@ async def mount_data(loop: Loop, node: str, target: str, *, is_new: bool) -> Non
     _grow(node, target)
 
 
+async def grow_data(
+    loop: Loop, uevents: Uevents, node: str, target: str, size_bytes: int, timeout_s: float
+) -> None:
+    """Let the mounted file system fill a disk that is just becoming larger."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        uevents.drain()  # before the look, so that what comes after it wakes us
+        if _disk_bytes(node) >= size_bytes:
+            break
+        left_s = deadline - time.monotonic()
+        if left_s <= 0 or not await loop.readable(uevents.fileno(), left_s):
+            raise DiskError("the data disk did not become larger")
+    _grow(node, target)
+
+
 def mount_layer(node: str, target: str) -> None:
     """Mount a template's layer."""
     os.makedirs(target, exist_ok=True)
@@ -125,6 +140,14 @@ def _grow(node: str, target: str) -> None:
             fcntl.ioctl(fd, _EXT4_IOC_RESIZE_FS, struct.pack("Q", want))
     finally:
         os.close(disk)
+        os.close(fd)
+
+
+def _disk_bytes(node: str) -> int:
+    fd = os.open(node, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.lseek(fd, 0, os.SEEK_END)
+    finally:
         os.close(fd)
 
 

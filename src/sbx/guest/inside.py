@@ -13,7 +13,7 @@ import signal
 import socket
 import stat
 
-from . import cgroups
+from . import cgroups, engine
 from .files import ensure_agent, make_folders, make_target, real_folder, write_identity
 from .loop import close_quietly
 from .plan import Mount
@@ -92,7 +92,8 @@ class Setup:
 def become_init(setup: Setup, report: socket.socket) -> None:
     """Build the sandbox around the calling process, report, and become its pid 1; never returns.
 
-    The report is `ok` with a descriptor of the sandbox's /dev/pts, or `no` and a reason.
+    The report is `ok` with a descriptor of the sandbox's /dev/pts, and that of the engine's socket
+    if it has an engine (`ok engine`: which is wanted now); or `no` and a reason.
     """
     try:
         os.setsid()
@@ -212,7 +213,12 @@ def _ensure_workdir(path: str) -> None:
 
 def _report_and_run(setup: Setup, program: int, report: socket.socket) -> None:
     pts = os.open("/dev/pts", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    socket.send_fds(report, [b"ok"], [pts])
+    fds, text = [pts], b"ok"
+    served = engine.open_socket() if setup.use_cgroups else None
+    if served is not None:
+        fds.append(served.fileno())
+        text = b"ok engine" if engine.is_wanted() else text
+    socket.send_fds(report, [text], fds)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for fd in (0, 1, 2):
         os.dup2(null, fd)

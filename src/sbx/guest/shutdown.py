@@ -11,19 +11,26 @@ from . import cgroups
 from .loop import Loop
 
 _KILLED_TIMEOUT_S = 10.0
+ENGINE_GRACE_S = 10.0  # beyond that of everything else
+_GENTLE = (signal.SIGTERM, signal.SIGHUP, signal.SIGCONT)
 
 
-async def end_processes(loop: Loop, init: int, grace_s: float) -> bool:
+async def end_processes(
+    loop: Loop, init: int, grace_s: float, *, engine: int | None = None
+) -> bool:
     """End everything in the sandbox; True if all went by themselves within `grace_s`.
 
     TERM, then HUP for the shells that ignore TERM, then KILL through the control group, which
-    reaches whatever forks faster than it can be listed.
+    reaches whatever forks faster than it can be listed. Containers are ended by their `engine`, if
+    one runs, in a time of their own: it knows which signal each expects, and gives it 10 s.
     """
     members = cgroups.members()
     if len(members) > cgroups.CROWD_TASKS:
         grace_s, members = 0.0, []  # a fork bomb has no manners
+    if engine is not None and members:
+        members = await _end_containers(loop, engine, grace_s)
     deadline = time.monotonic() + grace_s
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCONT):
+    for number in _GENTLE:
         for pid in members:
             _signal(pid, number)
     while members and time.monotonic() < deadline:
@@ -32,6 +39,16 @@ async def end_processes(loop: Loop, init: int, grace_s: float) -> bool:
     cgroups.kill_all()
     await wait_all(loop, [init], _KILLED_TIMEOUT_S)
     return not members
+
+
+async def _end_containers(loop: Loop, engine: int, grace_s: float) -> list[int]:
+    """End the engine, and sessions beside it; return what is left after that."""
+    for number in _GENTLE:
+        for pid in cgroups.session_members():
+            _signal(pid, number)
+    _signal(engine, signal.SIGTERM)
+    await wait_all(loop, [engine], grace_s + ENGINE_GRACE_S)
+    return cgroups.members()
 
 
 async def wait_all(loop: Loop, pids: list[int], timeout_s: float) -> None:

@@ -40,7 +40,7 @@ def find_user(spec: str, *, root: str = "") -> Identity:
     user, colon, group = spec.partition(":")
     found = _find_identity(user or "0", root)
     if colon and group:
-        found.gid = _find_group(group, root)
+        found.gid = find_group(group, root=root)
         found.groups = [found.gid]
     elif found.name:
         found.groups = [found.gid, *_member_of(found.name, found.gid, root)]
@@ -63,7 +63,12 @@ def _find_identity(user: str, root: str) -> Identity:
     return Identity(uid=number, gid=0, name=name, home=home, shell="/bin/sh")  # noqa: S604 - a login shell, not a flag
 
 
-def _find_group(group: str, root: str) -> int:
+def find_group(group: str, *, root: str = "") -> int:
+    """The number of a group, given by name or number.
+
+    Raises:
+        UserError: the name is not in the sandbox's file.
+    """
     number = _number(group)
     if number is not None:
         return number

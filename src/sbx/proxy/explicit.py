@@ -8,7 +8,7 @@ import socket
 from sbx.proxy.client import Client
 from sbx.proxy.context import Account, Context, Guest
 from sbx.proxy.events import Outcome, Via
-from sbx.proxy.http.forward import own_answer
+from sbx.proxy.http.forward import own_answer, reason_phrase
 from sbx.proxy.http.head import RequestHead
 from sbx.proxy.requests import serve_requests
 from sbx.proxy.targets import UnknownTargetError, target_of
@@ -45,10 +45,11 @@ class ExplicitProxy:
         except BlockedError as error:
             account.close(Outcome.BLOCKED, decision=error.decision)
             text = self._context.refusal(error.decision, account.to or head.authority)
-            await guest.client.refuse(own_answer(403, text))
+            await guest.client.refuse(own_answer(403, text, reason=reason_phrase(text)))
         except UnreachableError as error:
             account.close(Outcome.FAILED, detail=error.why)
-            await guest.client.refuse(own_answer(error.status, f"{error.why}\n"))
+            reason = reason_phrase(error.why)
+            await guest.client.refuse(own_answer(error.status, f"{error.why}\n", reason=reason))
         else:
             with dialled.sock:
                 await guest.client.send(own_answer(200))

@@ -35,7 +35,7 @@ class StopStep(StrEnum):
 class StopDeadlines:
     """How long each step may take, in seconds."""
 
-    agent_s: float = 15.0  # processes get their own grace inside; then disks are flushed
+    agent_s: float = 35.0  # containers, then processes get their grace inside; disks are flushed
     power_button_s: float = 3.0
     quit_s: float = 5.0  # QEMU flushes what it holds
     term_s: float = 3.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import h11
 
-from sbx.proxy.http.forward import own_answer, response_fields, upstream_request
+from sbx.proxy.http.forward import own_answer, reason_phrase, response_fields, upstream_request
 from sbx.proxy.http.head import parse_head
 from tests.unit.policy.factories import to
 
@@ -55,3 +55,11 @@ def test_an_answer_of_ours_is_whole() -> None:
     assert b"Connection: close" in head
     assert body == b"no\n"
     assert own_answer(200) == b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+
+def test_a_reason_is_one_line_of_printable_ascii() -> None:
+    text = "Blocked: x.test:443\n  detail: ä\r\nAllow it with:\n  sbx policy\n"
+    assert reason_phrase(text) == "Blocked: x.test:443; detail: ; Allow it with: sbx policy"
+    assert len(reason_phrase("x" * 9999)) < 600
+    head = own_answer(403, "text\n", reason=reason_phrase(text)).partition(b"\r\n")[0]
+    assert head.startswith(b"HTTP/1.1 403 Blocked: x.test:443; ")

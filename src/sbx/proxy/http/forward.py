@@ -65,9 +65,19 @@ _REASONS = {
 }
 
 
-def own_answer(status: int, text: str = "") -> bytes:
+_MAX_REASON = 500
+
+
+def reason_phrase(text: str) -> str:
+    """A text as the reason of an answer to CONNECT: Go programs, Docker too, show nothing else."""
+    lines = "; ".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
+    plain = "".join(c for c in lines.replace(":; ", ": ") if " " <= c <= "~")
+    return plain if len(plain) <= _MAX_REASON else f"{plain[:_MAX_REASON]}..."
+
+
+def own_answer(status: int, text: str = "", *, reason: str | None = None) -> bytes:
     """An answer of ours; the connection ends after it, except after the 200 to a CONNECT."""
-    first = f"HTTP/1.1 {status} {_REASONS[status]}\r\n"
+    first = f"HTTP/1.1 {status} {reason or _REASONS[status]}\r\n"
     if status == 200:
         return (first + "\r\n").encode()
     body = text.encode()
