@@ -91,6 +91,46 @@ def test_a_read_only_file_shields_a_path_in_a_writable_folder(
     assert (tree / "main" / "shield").read_text() == "do not touch\n"
 
 
+def test_a_read_only_file_stays_so_when_the_host_replaces_it(
+    shared: Installation, tree: Path
+) -> None:
+    """A rename on the host takes the mount over a file away; what counts is its name."""
+    (tree / "main" / "new").write_text("of a new file\n")
+    (tree / "main" / "new").rename(tree / "main" / "shield")
+    attempts = (
+        "echo x >shield; : >shield; rm -f shield; mv shield y; ln shield y && echo x >y; "
+        "echo x >z; mv z shield; truncate -s 0 shield; rm -f z; "
+    )
+    script = f"{attempts} mkdir -p /mnt/f; mount -t virtiofs share /mnt/f; cd /mnt/f/0; {attempts}"
+    sh(shared, f"({script}) 2>/dev/null; true", user="root")
+    assert (tree / "main" / "shield").read_text() == "of a new file\n"
+    assert not (tree / "main" / "y").exists()
+    (tree / "main" / "shield").write_text("do not touch\n")  # as other tests have it
+
+
+def test_hard_links_and_links_that_are_swapped_lead_nowhere(
+    shared: Installation, tree: Path
+) -> None:
+    """Hundreds of turns between a folder and a link out, while another process goes through it."""
+    script = f"""
+    mkdir -p /mnt/h; mount -t virtiofs share /mnt/h; cd /mnt/h/0
+    ln ../1/file stolen; ln '{tree}/extra/file' stolen; ln -L up stolen
+    mkdir real; echo inside >real/file; ln -s ../outside out; ln -s '{tree}/outside' absolute
+    (while [ ! -e over ]; do echo x >turn/file; cat turn/file; done) >seen 2>/dev/null &
+    for i in $(seq 300); do
+        mv -T real turn; mv -T turn real; mv -T out turn; mv -T turn out
+        mv -T absolute turn; mv -T turn absolute
+    done
+    touch over; wait; cat seen; rm -rf over seen real out absolute
+    """
+    seen = sh(shared, f"({script}) 2>/dev/null", user="root").split()
+    assert set(seen) <= {"inside", "x"}
+    assert not (tree / "main" / "stolen").exists()
+    for name in ("outside", "extra"):
+        assert (tree / name / "file").read_text() == f"of {name}\n"
+        assert [path.name for path in (tree / name).iterdir()] == ["file"]
+
+
 def test_a_link_out_of_the_share_does_not_resolve_on_the_host(
     shared: Installation, tree: Path
 ) -> None:
