@@ -19,7 +19,7 @@ from sbx.kit.compose import Composition, Kit, compose, load_kit
 from sbx.kit.fetch import Allowed, Fetcher
 from sbx.kit.lock import read_lock
 from sbx.kit.reference import LocalKit, is_local, parse_reference
-from sbx.kit.registry import Credentials, no_credentials
+from sbx.kit.registry import Credentials
 from sbx.system.files import read_bounded
 
 _ARGS_BYTES = 1 << 20
@@ -49,8 +49,10 @@ def kit_arg_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return kit_value_options(gathered)
 
 
-def make_fetcher(app: App, ref: str, credentials: Credentials = no_credentials) -> Fetcher:
+def make_fetcher(app: App, ref: str, credentials: Credentials | None = None) -> Fetcher:
     """What fetches kits as the settings allow, held to the lock file of a kit in a folder.
+
+    Without `credentials` the stored logins of registries are used.
 
     Raises:
         UserError: the settings, the reference or the lock file are malformed.
@@ -59,12 +61,24 @@ def make_fetcher(app: App, ref: str, credentials: Credentials = no_credentials) 
         sources=app.settings.texts("kit.allowedSources"),
         local=app.settings.flag("kit.allowLocalKits"),
     )
-    fetcher = Fetcher(cwd=Path.cwd(), allowed=allowed, credentials=credentials)
+    known = credentials or registry_credentials(app)
+    fetcher = Fetcher(cwd=Path.cwd(), allowed=allowed, credentials=known)
     reference = parse_reference(ref, cwd=fetcher.cwd)
     if isinstance(reference, LocalKit) and reference.path.is_dir() and allowed.local:
         lock = read_lock(reference.path)
         fetcher.pins = lock.pins if lock is not None else {}
     return fetcher
+
+
+def registry_credentials(app: App) -> Credentials:
+    """The stored logins of registries, looked at when one is asked for."""
+
+    def find(registry: str) -> tuple[str, str] | None:
+        from sbx.secret.registries import stored_credentials
+
+        return stored_credentials(app.paths)(registry)
+
+    return find
 
 
 def load(app: App, ref: str, given: GivenArgs) -> Kit:

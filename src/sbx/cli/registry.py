@@ -68,8 +68,8 @@ SECTIONS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
         (
             Verb("completion", "completion", "Print a completion script for a shell"),
             Verb("help", "help_", "Help about any command"),
-            Verb("login", "login", "Choose the network policy; no account is needed"),
-            Verb("logout", "logout", "Nothing to sign out of: there are no accounts"),
+            Verb("login", "login", "Choose the network policy, or sign in to a registry"),
+            Verb("logout", "logout", "Forget the logins of registries"),
             Verb("version", "version", "Show version information"),
         ),
     ),

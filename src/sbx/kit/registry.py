@@ -39,6 +39,17 @@ _LOCAL = re.compile(r"(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?")
 Credentials = Callable[[str], tuple[str, str] | None]  # registry to user and password
 
 
+def accepts(registry: str, login: tuple[str, str]) -> bool:
+    """Whether a registry lets a user in.
+
+    Raises:
+        KitError: its answer cannot be read.
+        TransientError: it cannot be reached.
+    """
+    any_image = OciKit(registry=registry, repository="library/hello-world", tag="latest", digest="")
+    return Registry(any_image, lambda _: login).is_let_in()
+
+
 def no_credentials(registry: str) -> tuple[str, str] | None:
     """For registries that are read without signing in."""
     del registry
@@ -119,6 +130,12 @@ class Registry:
         if done.status != 201:
             raise self._refused(done, "did not take the manifest")
         return digest_of(data)
+
+    def is_let_in(self) -> bool:
+        """Whether the registry takes the credentials (raises as `manifest`)."""
+        scheme, _, rest = self._url("").partition("://")
+        base = f"{scheme}://{rest.partition('/')[0]}/v2/"
+        return self._call("GET", base, {}).status == 200
 
     def _url(self, path: str) -> str:
         registry = self.kit.registry

@@ -26,7 +26,7 @@ from sbx.system.locks import hold_lock
 RENEW_BEFORE_S = 120.0  # the end of an access token
 _AGAIN_AFTER_S = 60.0  # a guest may ask for new tokens so often
 SHOWN = "(oauth configured)"
-_LOCK = "logins.lock"
+LOCK = "logins.lock"
 Renewer = Callable[[Login, Tokens], Awaitable[Tokens]]
 
 
@@ -99,7 +99,7 @@ class StoredLogins:
         async with self._renewing:
             had = await self.tokens(service)
             entry = self._entries[service]
-            async with _held(self._where.config / _LOCK):
+            async with _held(self._where.config / LOCK):
                 stored = await asyncio.to_thread(self._read, entry)
                 self._tokens[service] = stored
                 if not self._is_due(service, had, stored, forced=forced):

@@ -117,6 +117,18 @@ CATALOGUE: tuple[Key, ...] = (
         env_var="DOCKER_SANDBOXES_KIT_ALLOWED_SOURCES",
     ),
     Key(
+        name="login.clientId",
+        type=Type.STRING,
+        default="",
+        description="Our name at the OpenID provider of `sbx login --device`",
+    ),
+    Key(
+        name="login.issuer",
+        type=Type.STRING,
+        default="",
+        description="The OpenID provider of `sbx login --device`, starting with https://",
+    ),
+    Key(
         name="machine.accel",
         type=Type.STRING,
         default="auto",

@@ -15,7 +15,14 @@ from sbx.cli.app import App, Format
 from sbx.cli.exit_status import ExitStatus
 from sbx.cli.group import Group
 from sbx.cli.kit_views import describe
-from sbx.cli.kits import KitArgs, kit_arg_options, load, local_word, make_fetcher
+from sbx.cli.kits import (
+    KitArgs,
+    kit_arg_options,
+    load,
+    local_word,
+    make_fetcher,
+    registry_credentials,
+)
 from sbx.cli.options import format_options, pass_app
 from sbx.cli.output import Json, clean, emit, out, print_document, talk, warn
 from sbx.errors import ConflictError, SbxError, UserError
@@ -35,7 +42,7 @@ from sbx.kit.reference import (
     parse_oci,
     parse_reference,
 )  # fmt: skip
-from sbx.kit.registry import Credentials, no_credentials
+from sbx.kit.registry import Credentials
 from sbx.kit.render import document
 from sbx.kit.schema import spec_schema
 from sbx.kit.starter import starter
@@ -187,7 +194,7 @@ def _pull(
 ) -> None:  # fmt: skip
     """Fetch a kit into an archive."""
     given = kit_args.parse()
-    fetcher = make_fetcher(app, ref, _credentials(username, password_stdin=password_stdin))
+    fetcher = make_fetcher(app, ref, _credentials(app, username, password_stdin=password_stdin))
     kit = load_kit(ref, fetcher, given)
     target = Path(output or f"{kit.spec.name}.tar.gz")
     _write(app, kit.sources[0].bundle, target, f"Pulled {kit.sources[0].resolved} to")
@@ -211,7 +218,7 @@ def _push(
     kit = load(app, local_word(folder), kit_args.parse())
     if kit.spec.sandbox and kit.spec.sandbox.build:
         warn("sandbox.build is not carried out: the kit names sandbox.image as it is")
-    credentials = _credentials(username, password_stdin=password_stdin)
+    credentials = _credentials(app, username, password_stdin=password_stdin)
     digest = oci.push(kit.sources[0].bundle, kit.spec, target, credentials)
     if app.format is Format.TABLE:
         out(target.pinned(digest))
@@ -261,11 +268,11 @@ def _write(app: App, bundle: Bundle, target: Path, what: str) -> None:
         emit(app, {"path": str(target), "size": len(data), "digest": bundle.digest})
 
 
-def _credentials(username: str | None, *, password_stdin: bool) -> Credentials:
+def _credentials(app: App, username: str | None, *, password_stdin: bool) -> Credentials:
     if (username is None) == password_stdin:
         raise UserError("--username and --password-stdin belong together")
     if username is None:
-        return no_credentials
+        return registry_credentials(app)
     password = sys.stdin.readline(4096).rstrip("\n")
     return lambda _registry: (username, password)
 

@@ -25,7 +25,7 @@ def test_choosing(sbx: Call, where: Paths, word: str, preset: Preset) -> None:
     assert need_policy(where).preset is preset
     assert sbx("login", "--policy", word).status == 0
     assert sbx("login", "--json").json() == {
-        "account": None, "policy": preset.value, "posture": preset.posture,
+        "account": None, "policy": preset.value, "posture": preset.posture, "registries": [],
     }  # fmt: skip
 
 
@@ -77,4 +77,21 @@ def test_no_input_on_a_terminal(where: Paths, tmp_path: Path) -> None:
 @pytest.mark.parametrize("flag", [[], ["-f"], ["-y"]])
 def test_logging_out_succeeds(sbx: Call, flag: list[str]) -> None:
     assert sbx("logout", *flag).status == 0
-    assert sbx("logout", *flag, "--json").json() == {"account": None}
+    assert sbx("logout", *flag, "--json").json() == {"account": None, "registries": []}
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--username", "me"),
+        ("--password-stdin",),
+        ("--device", "--password-stdin", "--username", "me"),
+        ("--registry", "ghcr.io"),
+        ("--issuer", "https://x.test"),
+        ("--device",),
+        ("--username", "a:b", "--password-stdin"),
+    ],
+)
+def test_half_a_login_is_refused(sbx: Call, where: Paths, args: tuple[str, ...]) -> None:
+    assert sbx("login", *args, stdin="x").status == 1
+    assert not (where.config / "secrets.json").exists()
