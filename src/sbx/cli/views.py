@@ -121,6 +121,9 @@ def document(one: SandboxStatus, where: Paths) -> dict[str, Json]:
         ],
         "network": {"connections": live.connections, "dropped": live.dropped} if live else None,
         "secrets": _secrets(where, spec.name),
+        "canaries": [
+            {"secret": c.secret, "place": c.place, "at": timestamp(c.at)} for c in record.canaries
+        ],
         "accel": str(record.accel) if record.accel else None,
         "sessions": live.sessions if live else None,
         "detached": record.detached,

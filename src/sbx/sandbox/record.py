@@ -23,6 +23,15 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """A placeholder that was on its way to a wrong place, and was blocked."""
+
+    secret: str  # its name
+    place: str  # `host:port`
+    at: datetime  # UTC, the first time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxRecord:
     """The host's side of a sandbox; everything here may be stale after a crash, and is checked."""
 
@@ -35,4 +44,5 @@ class SandboxRecord:
     detached: bool = False  # keeps running after the last session
     failure: Failure | None = None
     git: GitState | None = None  # what was last brought over, in branch and clone mode
+    canaries: tuple[Canary, ...] = ()
     published: tuple[Publication, ...] = ()  # ports, whether it runs or not

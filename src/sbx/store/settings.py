@@ -213,6 +213,13 @@ CATALOGUE: tuple[Key, ...] = (
         description="Memory of a new sandbox; empty for half of the host's, at most 32g",
         env_var="SBX_MEMORY",
     ),
+    Key(
+        name="sandbox.stopOnCanary",
+        type=Type.BOOL,
+        default=False,
+        description="Stop a sandbox that sends a placeholder where it is not bound",
+        requires_restart=True,
+    ),
 )
 
 _BY_NAME: dict[str, Key] = {key.name: key for key in CATALOGUE}

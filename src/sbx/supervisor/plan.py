@@ -42,6 +42,7 @@ class Plan:
     is_first_start: bool  # it was never up, so whatever is on its data disk is nobody's
     cgroups: CgroupSupport
     approvals: bool = False  # the user is asked about what no rule allows
+    stops_on_canary: bool = False  # a placeholder that goes astray ends the sandbox
     published: tuple[Publication, ...] = ()  # ports of the host that lead to the sandbox
 
     @property

@@ -38,6 +38,7 @@ from sbx.store.paths import Paths
 from sbx.store.rules import forget_session
 from sbx.store.settings import load_settings
 from sbx.supervisor.alive import cancel, machine_ended
+from sbx.supervisor.canaries import Canaries
 from sbx.supervisor.clock import follow_clock
 from sbx.supervisor.events import Events
 from sbx.supervisor.guest_git import GuestGit, bring_over
@@ -89,6 +90,7 @@ def supervise(where: Paths, name: str, *, report: socket.socket, slot: int) -> N
         is_first_start=record.starts == 0,
         cgroups=find_support(),
         approvals=settings.flag("policy.approvals"),
+        stops_on_canary=settings.flag("sandbox.stopOnCanary"),
         published=record.published,
     )
     end_session_rules(where, name)  # of a supervisor that was killed
@@ -147,7 +149,9 @@ class Supervisor:
             recorder = Recorder(
                 where, name, self._spec.id, self._events, approvals=self._plan.approvals
             )
-            self._life = asyncio.create_task(self._live(recorder), name="life")
+            stop = self._stop_because if self._plan.stops_on_canary else None
+            taker = Canaries(where, name, self._events, recorder, stop)
+            self._life = asyncio.create_task(self._live(taker), name="life")
             step: StopStep | None = None
             with contextlib.suppress(asyncio.CancelledError):  # stopped before it was up
                 step = await self._life
@@ -375,6 +379,12 @@ class Supervisor:
         self._stop_asked.set()
         if self._state is State.STARTING and self._life is not None:
             self._life.cancel()
+
+    def _stop_because(self, error: SbxError) -> None:
+        if self._failure is None:
+            log.error("%s", error.message)
+            self._failure = error
+        self._ask_stop()
 
     def _expire(self) -> None:
         log.info("auto-stop grace period expired, stopping runtime")

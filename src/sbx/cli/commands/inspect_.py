@@ -38,6 +38,7 @@ def command(app: App, sandbox: str) -> None:
         *_head(one),
         *_mounts(one),
         *_network(one),
+        *_canaries(one),
         *_git(one),
         *_size(one),
         *_times(one),
@@ -109,6 +110,16 @@ def _network(one: SandboxStatus) -> list[tuple[str, str]]:
             text = ", ".join(f"{kind} {count}" for kind, count in counts.items())
             lines.append(("dropped packets", text))
     return lines
+
+
+def _canaries(one: SandboxStatus) -> list[tuple[str, str]]:
+    return [
+        (
+            "canary",
+            f"placeholder of {c.secret} on its way to {c.place} ({c.at:%Y-%m-%d %H:%M:%S} UTC)",
+        )
+        for c in one.record.canaries
+    ]
 
 
 def _size(one: SandboxStatus) -> list[tuple[str, str]]:
