@@ -17,7 +17,6 @@ from sbx.cli.environment import collect
 from sbx.cli.output import clean, warn
 from sbx.cli.prompt import ask_yes, can_ask
 from sbx.errors import ConflictError, NotFoundError, UserError
-from sbx.image.store import ImageStore
 from sbx.image.template import SHELL
 from sbx.kit.builtin import ALIASES, NAMES, SPEC_FILE
 from sbx.kit.reference import looks_like_kit
@@ -241,11 +240,9 @@ def _template(app: App, wanted: Wanted) -> str:
     asked = wanted.typed.template or own
     if asked == SHELL:
         return asked
-    store = ImageStore(app.paths.cache)
-    if store.template(asked) is None:
-        known = ", ".join(sorted({SHELL, *(found.name for found in store.templates())}))
-        raise NotFoundError(f'template not found: "{asked}" (available templates: {known})')
-    return asked
+    from sbx.cli.templates import choose  # only for those who have some
+
+    return choose(app, asked, wanted.typed, wanted.agent)
 
 
 def _resources(app: App, wanted: Wanted) -> Resources:

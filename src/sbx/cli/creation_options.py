@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from typing import Any
 
 import click
@@ -16,7 +17,8 @@ from sbx.sandbox.spec import AccelChoice
 
 _TEXTS = {
     "accel": "Who runs the guest's instructions: auto, kvm or tcg (default: setting machine.accel)",
-    "template": "The template to start from (default: the agent's)",
+    "template": "Template to start from: a tag, or an image of a registry (default: the agent's)",
+    "pull": "When to fetch that image: always, missing or never (default: always if it was pulled)",
     "disk": "Size of the disk, sparse, such as 40g (default: setting sandbox.disk)",
     "memory": "Memory, such as 512m or 8g (default: half of the host's, at most 32g)",
     "cpus": "Processors; 0 for all of the host's (default 0)",
@@ -33,6 +35,14 @@ _TEXTS = {
 }
 
 
+class PullPolicy(StrEnum):
+    """What `--pull` takes."""
+
+    ALWAYS = "always"
+    MISSING = "missing"
+    NEVER = "never"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Typed:
     """What was given of these options; None is not given."""
@@ -42,6 +52,7 @@ class Typed:
     memory: str | None
     disk: str | None
     template: str | None
+    pull: str | None
     accel: str | None
     branch: str | None
     clone: bool
@@ -64,6 +75,7 @@ NO_OPTIONS = Typed(
     memory=None,
     disk=None,
     template=None,
+    pull=None,
     accel=None,
     kits=(),
     kit_arg=(),
@@ -111,6 +123,12 @@ def creation_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         kit_value_options,
         click.option("--kit", "kits", multiple=True, metavar="REF", help=_TEXTS["kit"]),
+        click.option(
+            "--pull",
+            type=click.Choice([policy.value for policy in PullPolicy]),
+            metavar="POLICY",
+            help=_TEXTS["pull"],
+        ),
         click.option("-t", "--template", metavar="TEMPLATE", help=_TEXTS["template"]),
         click.option("--disk", metavar="SIZE", help=_TEXTS["disk"]),
         click.option("-m", "--memory", metavar="SIZE", help=_TEXTS["memory"]),

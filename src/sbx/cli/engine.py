@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sbx.cli.app import App
@@ -17,7 +16,6 @@ from sbx.cli.logs import set_up_logs
 from sbx.errors import NotFoundError, SbxError, UserError
 from sbx.sandbox.name import check_name
 from sbx.sandbox.state import State
-from sbx.store.paths import APPLICATION, Paths
 from sbx.system.progress import Progress
 
 if TYPE_CHECKING:
@@ -98,35 +96,33 @@ def known(name: str) -> str:
 
 
 def used_layers(app: App) -> frozenset[str]:
-    """Digests of all layers that a sandbox is made of, in every set that shares the cache.
+    """Digests of all layers of sandboxes and of the user's templates, in all that share the cache.
 
     Raises:
-        PermanentError: a sandbox is damaged, so that nobody can tell.
+        PermanentError: a sandbox or a template is damaged, so that nobody can tell.
     """
+    from sbx.lifecycle.base import installations, layer_digests
     from sbx.store import records
 
-    digests: set[str] = set()
+    digests = set(layer_digests(installations(app.paths)))
     for where in installations(app.paths):
         for name in records.names(where):
             digests.update(records.read_spec(where, name).layers)
     return frozenset(digests)
 
 
-def installations(where: Paths) -> tuple[Paths, ...]:
-    """This set of sandboxes and the others of this user (`--app-name`): they share the cache."""
-    own = [
-        replace(where, state=state, config=where.config.with_name(state.name))
-        for state in sorted(where.state.parent.glob(f"{APPLICATION}*"))
-        if state.is_dir() and (state.name == APPLICATION or state.name[len(APPLICATION)] == "-")
-    ]
-    return tuple(own)
+def template_layers(app: App) -> frozenset[str]:
+    """Digests of the layers of the user's templates (raises as `used_layers`)."""
+    from sbx.lifecycle.base import installations, layer_digests
+
+    return layer_digests(installations(app.paths))
 
 
 def create(app: App, request: CreateRequest, progress: Progress) -> SandboxStatus:
     """Make a sandbox and start it (raises as the lifecycle's `create`)."""
     from sbx.lifecycle.create import create as make
 
-    with _start_listener(request.name, progress) as listener:
+    with start_listener(request.name, progress) as listener:
         made = make(app.paths, request, progress=progress, listener=listener)
     from sbx.cli import timings
 
@@ -138,7 +134,7 @@ def prepare_agent(app: App, request: CreateRequest, progress: Progress) -> Templ
     """Make the layer of an agent ahead of time (raises as the lifecycle's `create`)."""
     from sbx.lifecycle.agent_layer import agent_template
 
-    with _start_listener("for the installation", progress) as listener:
+    with start_listener("for the installation", progress) as listener:
         return agent_template(app.paths, request, progress=progress, listener=listener)
 
 
@@ -146,7 +142,7 @@ def start(app: App, name: str, progress: Progress) -> SandboxStatus:
     """Bring a sandbox up if it is not (raises as the lifecycle's `start`)."""
     from sbx.lifecycle.start import start as bring_up
 
-    with _start_listener(known(name), progress) as listener:
+    with start_listener(known(name), progress) as listener:
         running = bring_up(app.paths, name, progress=progress, listener=listener)
     from sbx.cli import timings
 
@@ -219,7 +215,7 @@ def session(app: App, name: str) -> Generator[SessionLease]:
         yield lease
 
 
-class _StartListener:
+class StartListener:
     """Turns the supervisor's report into one step of progress."""
 
     def __init__(self, name: str, progress: Progress) -> None:
@@ -242,7 +238,8 @@ class _StartListener:
 
 
 @contextlib.contextmanager
-def _start_listener(name: str, progress: Progress) -> Generator[_StartListener]:
-    listener = _StartListener(name, progress)
+def start_listener(name: str, progress: Progress) -> Generator[StartListener]:
+    """What turns the report of a start into progress."""
+    listener = StartListener(name, progress)
     yield listener
     listener.done()

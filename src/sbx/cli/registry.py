@@ -54,6 +54,7 @@ SECTIONS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
                 ("secrets",),
             ),
             Verb("settings", "settings_", "Show and change settings"),
+            Verb("template", "template", "List, load, save and remove templates"),
         ),
     ),
     (

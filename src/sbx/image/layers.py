@@ -7,14 +7,16 @@ import contextlib
 import os
 import re
 import secrets
+import stat
 from collections.abc import Generator
 from pathlib import Path
 
-from sbx.errors import HostError
+from sbx.errors import HostError, PermanentError
 from sbx.image.cache import remove_tree, tree_bytes
 from sbx.sandbox.parts import Layer
 from sbx.system.files import (
     allocated_bytes,
+    owned_fd,
     private_folder,
     read_bounded,
     sha256_file,
@@ -28,6 +30,8 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SUFFIX = ".erofs"
 _TEMP = "temp-"
 _DAMAGED = "damaged-"
+_CHUNK_BYTES = 64 << 20
+_MAGIC_OFFSET, _MAGIC = 1024, b"\xe2\xe1\xf5\xe0"  # of an EROFS superblock
 
 
 class LayerShelf:
@@ -65,6 +69,32 @@ class LayerShelf:
         sync_folder(self._folder)
         self._write_stamp(target)
         return Layer(digest=digest, path=target, size_bytes=target.stat().st_size)
+
+    def take_copy(self, made: Path, *, limit_bytes: int) -> Layer:
+        """A layer of a file that others may still write to: what is copied is what counts.
+
+        Raises:
+            PermanentError: it is no regular file, no EROFS image or too large.
+        """
+        with self.working_folder() as work:
+            target = work / "layer.erofs"
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            try:
+                source = os.open(made, flags)
+            except OSError as error:
+                raise PermanentError(f"no layer was made: {error.strerror}") from error
+            with owned_fd(source), target.open("xb") as file:
+                if not stat.S_ISREG(os.fstat(source).st_mode):
+                    raise PermanentError("what was made is no file")
+                taken = 0
+                while moved := os.copy_file_range(source, file.fileno(), _CHUNK_BYTES):
+                    taken += moved
+                    if taken > limit_bytes:
+                        raise PermanentError(f"the layer is larger than {limit_bytes >> 30} GiB")
+            with target.open("rb") as file:
+                if file.read(_MAGIC_OFFSET + 4)[_MAGIC_OFFSET:] != _MAGIC:
+                    raise PermanentError("what was made is no EROFS image")
+            return self.adopt(target)
 
     def is_whole(self, layer: Layer, *, full: bool) -> bool:
         """Whether the layer is there as it was made; a damaged one is set aside."""
@@ -111,6 +141,18 @@ class LayerShelf:
                     self.path(digest).unlink(missing_ok=True)
                     self._stamp_path(self.path(digest)).unlink(missing_ok=True)
         return max(0, before - tree_bytes(self._folder))
+
+    def remove(self, digests: frozenset[str]) -> int:
+        """Remove layers; returns the bytes freed."""
+        freed = 0
+        for digest in digests:
+            path = self.path(digest)
+            with contextlib.suppress(FileNotFoundError):
+                size = allocated_bytes(path)
+                path.unlink()
+                freed += size
+            self._stamp_path(path).unlink(missing_ok=True)
+        return freed
 
     def _clean(self) -> None:
         for path in self._folder.glob(f"{_TEMP}*"):

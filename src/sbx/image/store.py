@@ -119,6 +119,10 @@ class ImageStore:
             raise PermanentError("the runtime bundle is missing or damaged", hint="Run: sbx setup")
         return TemplateShelf(self._cache).add_layer(base, key, bundle, write_archive)
 
+    def take_layer(self, made: Path, *, limit_bytes: int) -> Layer:
+        """A layer of an image file that a builder made (PermanentError: it is none)."""
+        return LayerShelf(self._cache).take_copy(made, limit_bytes=limit_bytes)
+
     def verify_full(self, progress: Progress) -> tuple[str, ...]:
         """Read every byte of what new sandboxes would use; names what is absent or damaged.
 
@@ -155,15 +159,29 @@ class ImageStore:
         ]
         return tuple(parts)
 
-    def prune(self, keep: frozenset[str] = frozenset()) -> int:
+    def prune(self, keep: frozenset[str] = frozenset(), bases: frozenset[str] = frozenset()) -> int:
         """Remove what no new sandbox would use, except the digests in `keep`; returns bytes freed.
 
-        `keep` are the digests that existing sandboxes are made of.
+        `keep` are the digests that existing sandboxes and the user's templates are made of, `bases`
+        those of the templates alone: what an agent has on them stays too.
         """
-        TemplateShelf(self._cache).prune()
+        TemplateShelf(self._cache).prune(bases)
         keep |= self._current()
         freed = sum(Shelf(self._cache, kind).prune(keep) for kind in _KINDS)
         return freed + LayerShelf(self._cache).prune(keep)
+
+    def drop_layers(
+        self, digests: frozenset[str], *, keep: frozenset[str], bases: frozenset[str]
+    ) -> int:
+        """Remove layers of templates that are gone, and of agents on them; returns bytes freed.
+
+        `keep` and `bases` are as for `prune`.
+        """
+        shelf = TemplateShelf(self._cache)
+        before = shelf.layer_digests()
+        shelf.prune(bases)
+        after = shelf.layer_digests()
+        return LayerShelf(self._cache).remove((digests | (before - after)) - keep - after)
 
     def _current(self) -> frozenset[str]:
         layers = TemplateShelf(self._cache).layer_digests()

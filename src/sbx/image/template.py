@@ -150,13 +150,15 @@ class TemplateShelf:
         write_atomic(self._folder / f"{base.name}.json", render(made, inputs))
         return made
 
-    def prune(self) -> None:
-        """Forget the templates on a base that is not the current one: no new sandbox uses them."""
+    def prune(self, bases: frozenset[str] = frozenset()) -> None:
+        """Forget the templates on a base that no new sandbox uses; `bases` are layers of others."""
         current = self.find(SHELL)
         for name in self.names():
             found = self._read(name)
             stack = found[1].layers if found is not None else ()
             if current is not None and stack[: len(current.layers)] == current.layers:
+                continue
+            if len(stack) > 1 and all(layer.digest in bases for layer in stack[:-1]):
                 continue
             if name != SHELL:
                 (self._folder / f"{name}.json").unlink(missing_ok=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client of OCI registries, as small as kits need: manifests and blobs, both ways, bounded.
+"""A client of OCI registries, as small as kits and templates need: manifests and blobs, bounded.
 
 OCI Distribution Specification 1.1. TLS except to this machine; credentials go to the registry that
 they were stored for and to the token server that it names, never to where it redirects.
@@ -8,6 +8,7 @@ they were stored for and to the token server that it names, never to where it re
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import json
@@ -15,24 +16,29 @@ import re
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from email.message import Message
+from pathlib import Path
 from typing import IO, cast
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from sbx.errors import TransientError
 from sbx.kit.findings import KitError
 from sbx.kit.reference import DEFAULT_REGISTRY, OciKit
+from sbx.system.files import sha256_file
 from sbx.system.text import printable
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 _DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+_DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 _MAX_MANIFEST_BYTES = 4 << 20
 _MAX_TOKEN_BYTES = 1 << 20
 _TIMEOUT_S = 60.0
 _REDIRECTS = 5
+_TRIES = 3
+_READ_BYTES = 1 << 20
 _CHALLENGE = re.compile(r'([a-zA-Z]+)="([^"]*)"')
 _LOCAL = re.compile(r"(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?")
 
@@ -79,7 +85,7 @@ class Registry:
             TransientError: the registry cannot be reached.
         """
         wanted = self.kit.digest or self.kit.tag
-        accept = {"Accept": f"{MANIFEST}, {_DOCKER_MANIFEST}, {INDEX}"}
+        accept = {"Accept": f"{MANIFEST}, {_DOCKER_MANIFEST}, {INDEX}, {_DOCKER_INDEX}"}
         answer = self._call("GET", f"manifests/{wanted}", accept, limit=_MAX_MANIFEST_BYTES)
         if answer.status != 200:
             raise self._refused(answer, f"has no `{wanted}`")
@@ -102,6 +108,73 @@ class Registry:
         if digest_of(answer.body) != digest:
             raise self._broken("blob")
         return answer.body
+
+    def download(
+        self, digest: str, target: Path, *, size_bytes: int, told: Callable[[int], None]
+    ) -> None:
+        """Write a blob to a file; what an earlier try left there is gone on with.
+
+        `told` hears how many bytes are there. What is broken off is tried again as long as more
+        comes each time (raises as `manifest`).
+        """
+        failures = 0
+        while (have := target.stat().st_size if target.exists() else 0) < size_bytes:
+            try:
+                self._append(digest, target, have, size_bytes, told)
+            except TransientError:
+                failures = 0 if target.exists() and target.stat().st_size > have else failures + 1
+                if failures >= _TRIES:
+                    raise
+            else:
+                if target.stat().st_size < size_bytes:
+                    failures = failures + 1 if target.stat().st_size <= have else 0
+                    if failures >= _TRIES:
+                        raise self._broken("blob")
+        if have > size_bytes or f"sha256:{sha256_file(target)}" != digest:
+            target.unlink()
+            raise self._broken("blob")
+
+    def _append(
+        self, digest: str, target: Path, have: int, size_bytes: int, told: Callable[[int], None]
+    ) -> None:
+        """Ask for what is missing of a blob, and write what comes."""
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        with self._opened(f"blobs/{digest}", headers) as answer:
+            if answer.status not in (200, 206):
+                text = _Answer(answer.status, {}, b"")
+                raise self._refused(text, f"has no blob `{digest[:19]}`")
+            with target.open("ab") as file:
+                if answer.status == 200:  # from the beginning, whatever was asked for
+                    file.truncate(0)
+                done = file.tell() if answer.status == 206 else 0
+                while data := _read_some(answer, self.kit.registry):
+                    done += len(data)
+                    if done > size_bytes:
+                        raise self._broken("blob")
+                    file.write(data)
+                    told(done)
+
+    @contextlib.contextmanager
+    def _opened(
+        self, path: str, headers: dict[str, str]
+    ) -> Generator[http.client.HTTPResponse | urllib.error.HTTPError]:
+        """The answer to a GET, signed in and redirected as the others, its body still to come."""
+        url, sent = self._url(path), dict(headers)
+        if self.authorization is not None:
+            sent["Authorization"] = self.authorization
+        for _ in range(_REDIRECTS):
+            with _open(urllib.request.Request(url, headers=sent)) as answer:  # noqa: S310 - as in `_once`
+                place = answer.headers.get("location")
+                if answer.status == 401 and url == self._url(path):
+                    fields = {name.lower(): value for name, value in answer.headers.items()}
+                    if self._sign_in(_Answer(401, fields, b""), pushes=False):
+                        sent["Authorization"] = self.authorization or ""
+                        continue
+                if answer.status not in (301, 302, 303, 307, 308) or place is None:
+                    yield answer
+                    return
+                url = _follow(url, place, sent)
+        raise KitError(f"registry `{self.kit.registry}` redirects without end")
 
     def push_blob(self, data: bytes) -> str:
         """Store a blob unless it is there (raises as `manifest`)."""
@@ -223,19 +296,43 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def _exchange(request: urllib.request.Request, limit: int) -> _Answer:
+    with _open(request) as response:
+        try:
+            failed = isinstance(response, urllib.error.HTTPError)
+            most = (limit or 1) if failed else limit + 1
+            bound = (limit or 1) if failed else limit
+            return _answer(response.status, response.headers, response.read(most), bound)
+        except (OSError, http.client.HTTPException) as error:
+            raise _unreachable(request.host, error) from error
+
+
+def _open(request: urllib.request.Request) -> http.client.HTTPResponse | urllib.error.HTTPError:
+    """Send a request; the answer, whatever its status."""
     opener = urllib.request.build_opener(
         urllib.request.HTTPSHandler(context=ssl.create_default_context()), _NoRedirects()
     )
     request.add_header("User-Agent", "opensbx")
     try:
-        with opener.open(request, timeout=_TIMEOUT_S) as response:
-            return _answer(response.status, response.headers, response.read(limit + 1), limit)
+        found: http.client.HTTPResponse = opener.open(request, timeout=_TIMEOUT_S)
     except urllib.error.HTTPError as error:
-        with error:
-            return _answer(error.code, error.headers, error.read(limit or 1), limit or 1)
+        return error
     except (OSError, http.client.HTTPException) as error:
-        why = getattr(error, "reason", error)
-        raise TransientError(f"cannot reach `{request.host}`: {printable(why)}") from error
+        raise _unreachable(request.host, error) from error
+    return found
+
+
+def _unreachable(host: str, error: Exception) -> TransientError:
+    why = getattr(error, "reason", error)
+    return TransientError(
+        f"cannot reach `{host}`: {printable(why)}", hint="Check the name and the network"
+    )
+
+
+def _read_some(answer: http.client.HTTPResponse | urllib.error.HTTPError, host: str) -> bytes:
+    try:
+        return answer.read(_READ_BYTES)
+    except (OSError, http.client.HTTPException) as error:
+        raise _unreachable(host, error) from error
 
 
 def _answer(status: int, headers: Message, body: bytes, limit: int) -> _Answer:

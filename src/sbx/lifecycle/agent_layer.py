@@ -20,6 +20,7 @@ from sbx.errors import NotFoundError, PermanentError
 from sbx.image.recipe import input_key
 from sbx.image.store import ImageStore
 from sbx.kit.compose import Composition
+from sbx.lifecycle.base import find_template
 from sbx.lifecycle.create import create
 from sbx.lifecycle.inside import Command, Sink, run_inside
 from sbx.lifecycle.kit_rules import apply_kit_rules
@@ -69,7 +70,7 @@ def agent_template(
     """
     assert request.kits is not None
     store = ImageStore(where.cache)
-    base = store.prepare(progress, template=request.template).template
+    base = find_template(where, request.template, progress)
     key = layer_key(request.kits, base)
     name = template_name(request.kits, key)
     make_private(where)

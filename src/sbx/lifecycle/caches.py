@@ -5,8 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sbx.image.cache import remove_tree
 from sbx.image.store import ImageStore, Part
 from sbx.vm.snapshots import FOLDER, Snapshots
+
+DOWNLOADS = "downloads"  # layers of images that are being pulled, or whose pull was cut off
 
 
 def stop_building(cache: Path) -> None:
@@ -26,11 +29,15 @@ def cache_usage(cache: Path) -> tuple[Part, ...]:
     return store.usage() + snapshots
 
 
-def prune_cache(cache: Path, keep: frozenset[str]) -> int:
-    """Remove what no new sandbox would use, except the layers in `keep`; returns bytes freed."""
+def prune_cache(cache: Path, keep: frozenset[str], bases: frozenset[str] = frozenset()) -> int:
+    """Remove what no new sandbox would use, except the layers in `keep`; returns bytes freed.
+
+    `bases` are those of the user's templates.
+    """
     old = [part for part in cache_usage(cache) if part.kind == FOLDER and not part.current]
     freed = sum(Snapshots(cache).remove(part.digest) for part in old)
-    return freed + ImageStore(cache).prune(keep)
+    remove_tree(cache / DOWNLOADS)
+    return freed + ImageStore(cache).prune(keep, bases)
 
 
 def _snapshots(cache: Path, *, runtime: str | None, tools: str | None) -> tuple[Part, ...]:

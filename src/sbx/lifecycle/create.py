@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sbx.errors import SbxError
-from sbx.image.store import ImageStore
 from sbx.lifecycle import branch
+from sbx.lifecycle.base import find_template
 from sbx.lifecycle.remove import forget_rules, remove
 from sbx.lifecycle.request import CreateRequest
 from sbx.lifecycle.start import Listener, start
@@ -105,7 +105,7 @@ def _template(
 ) -> Template:
     """What was asked for, with what the kits install on top."""
     if request.kits is None or not request.kits.install:
-        return ImageStore(where.cache).prepare(progress, template=request.template).template
+        return find_template(where, request.template, progress)
     from sbx.lifecycle.agent_layer import agent_template  # noqa: PLC0415 - see above
 
     return agent_template(where, request, progress=progress, listener=listener)

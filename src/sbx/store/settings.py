@@ -220,6 +220,12 @@ CATALOGUE: tuple[Key, ...] = (
         description="Stop a sandbox that sends a placeholder where it is not bound",
         requires_restart=True,
     ),
+    Key(
+        name="template.aliases",
+        type=Type.JSON,
+        default=("docker/sandbox-templates=opensbx",),
+        description="Names of images that mean our own templates, as NAME=opensbx",
+    ),
 )
 
 _BY_NAME: dict[str, Key] = {key.name: key for key in CATALOGUE}

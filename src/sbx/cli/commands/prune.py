@@ -94,7 +94,7 @@ def _prune_cache(app: App) -> ExitStatus:
     from sbx.lifecycle.caches import prune_cache
 
     engine.begin(app)
-    freed = prune_cache(app.paths.cache, engine.used_layers(app))
+    freed = prune_cache(app.paths.cache, engine.used_layers(app), engine.template_layers(app))
     if app.format is Format.TABLE:
         out(f"✓ Freed {format_size(freed)}")
     else:

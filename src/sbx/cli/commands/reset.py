@@ -68,7 +68,9 @@ def command(app: App, force: bool, preserve_secrets: bool) -> None:
 
 def _others_with_sandboxes(where: Paths) -> list[str]:
     """Other sets of sandboxes (`--app-name`) that share the cache and are not empty."""
-    others = (one for one in engine.installations(where) if one.state != where.state)
+    from sbx.lifecycle.base import installations
+
+    others = (one for one in installations(where) if one.state != where.state)
     return [one.state.name for one in others if records.names(one)]
 
 
