@@ -131,8 +131,7 @@ def parse_config(found: Fields) -> ImageConfig:
     Raises:
         UserError: it is none, or of another platform.
     """
-    raw = found.get("config")
-    inner = _object(raw, "the configuration") if raw is not None else {}
+    inner = _object(found.get("config") or {}, "the configuration")
     rootfs = _object(found.get("rootfs") or {}, "the configuration's rootfs")
     config = ImageConfig(
         architecture=str(found.get("architecture") or ARCHITECTURE),

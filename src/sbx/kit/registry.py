@@ -141,7 +141,7 @@ class Registry:
         headers = {"Range": f"bytes={have}-"} if have else {}
         with self._opened(f"blobs/{digest}", headers) as answer:
             if answer.status not in (200, 206):
-                text = _Answer(answer.status, {}, b"")
+                text = _Answer(answer.status or 0, {}, b"")
                 raise self._refused(text, f"has no blob `{digest[:19]}`")
             with target.open("ab") as file:
                 if answer.status == 200:  # from the beginning, whatever was asked for
@@ -301,7 +301,7 @@ def _exchange(request: urllib.request.Request, limit: int) -> _Answer:
             failed = isinstance(response, urllib.error.HTTPError)
             most = (limit or 1) if failed else limit + 1
             bound = (limit or 1) if failed else limit
-            return _answer(response.status, response.headers, response.read(most), bound)
+            return _answer(response.status or 0, response.headers, response.read(most), bound)
         except (OSError, http.client.HTTPException) as error:
             raise _unreachable(request.host, error) from error
 

@@ -24,23 +24,19 @@ from sbx.image.store import ImageStore
 from sbx.lifecycle import packer
 from sbx.lifecycle.create import create
 from sbx.lifecycle.inside import Command, Done, Sink, run_inside
+from sbx.lifecycle.leftovers import AGENT, FOLDER, LOCK, PREFIX, clear_builders
 from sbx.lifecycle.remove import remove
 from sbx.lifecycle.request import CreateRequest
 from sbx.lifecycle.start import Listener
 from sbx.sandbox.spec import Mount, Resources, SandboxSpec
-from sbx.store import records
 from sbx.store.paths import Paths, make_private
 from sbx.system.codec import Json
-from sbx.system.files import owned_fd, private_folder
-from sbx.system.locks import hold_lock, try_lock
+from sbx.system.files import private_folder
+from sbx.system.locks import hold_lock
 from sbx.system.progress import Progress
 from sbx.vm.resources import DEFAULT_DISK_BYTES, choose_resources, host_capacity
 
-AGENT = "builder"
 INPUT = Path("/mnt/sbx-in")
-_PREFIX = "template-"
-_FOLDER = "builds"  # of the cache
-_LOCK = "builder.lock"
 _CALL_SECONDS = 3600.0
 _MAX_ANSWER_BYTES = 64 << 20
 _SCRIPT = "packer.py"
@@ -101,10 +97,10 @@ def builder(
     """
     make_private(where)
     runtime, _tools = ImageStore(where.cache).prepare_machine(progress)
-    with hold_lock(where.state / _LOCK):
-        _sweep(where)
-        name = f"{_PREFIX}{secrets.token_hex(4)}"
-        out = private_folder(where.cache / _FOLDER / name)
+    with hold_lock(where.state / LOCK):
+        clear_builders(where)
+        name = f"{PREFIX}{secrets.token_hex(4)}"
+        out = private_folder(where.cache / FOLDER / name)
         request = CreateRequest(
             name=name,
             agent=AGENT,
@@ -124,30 +120,6 @@ def builder(
             with contextlib.suppress(NotFoundError):
                 remove(where, name, force=True)
             remove_tree(out)
-
-
-def sweep_builders(where: Paths) -> None:
-    """Clear away what a killed build left; never in the way of one at work."""
-    if not where.state.is_dir() or not any(map(_is_builder, records.names(where))):
-        return
-    lock = try_lock(where.state / _LOCK)
-    if lock is not None:
-        with owned_fd(lock):
-            _sweep(where)
-
-
-def _sweep(where: Paths) -> None:
-    for name in records.names(where):
-        if not _is_builder(name):
-            continue
-        with contextlib.suppress(NotFoundError, PermanentError):
-            if records.read_spec(where, name).agent == AGENT:
-                remove(where, name, force=True)
-                remove_tree(where.cache / _FOLDER / name)
-
-
-def _is_builder(name: str) -> bool:
-    return name.startswith(_PREFIX)
 
 
 def _resources() -> Resources:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sbx.errors import SbxError
 from sbx.lifecycle import branch
 from sbx.lifecycle.base import find_template
+from sbx.lifecycle.leftovers import sweep_builders
 from sbx.lifecycle.remove import forget_rules, remove
 from sbx.lifecycle.request import CreateRequest
 from sbx.lifecycle.start import Listener, start
@@ -48,6 +49,7 @@ def create(
     check_name(request.name)
     make_private(where)
     records.sweep(where)
+    sweep_builders(where)
     spec = _spec(request, _template(where, request, progress=progress, listener=listener))
     records.create_folder(where, spec, SandboxRecord(published=request.published))
     forget_rules(where, request.name)  # of an earlier one, whose removal did not get that far

@@ -21,7 +21,7 @@ import sys
 import tarfile
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 OUT = "/mnt/sbx-out"
@@ -39,12 +39,12 @@ _SPARE_BYTES = 64 << 20  # free space below which a full disk is told, before mk
 _MAX_MEMBERS = 100_000
 _MAX_DOCUMENT = 4 << 20
 _MAX_DOCUMENTS = 16 << 20
-_TIME = 1754697600  # of images, and of what mkfs.erofs makes up
+TIME = 1754697600  # of images, and of what mkfs.erofs makes up
 _OPEN_FOLDERS = {"tmp": 0o1777, "var/tmp": 0o1777, "root": 0o700}
 _SHELLS = ("/bin/sh", "/usr/bin/sh", "/busybox/sh", "/bin/bash", "/usr/bin/bash")
 _MKFS = (
     "--tar=f", "--aufs", "--sort=none", "--quiet", "--mkfs-time", "--preserve-mtime",
-    "-U00000000-0000-0000-0000-000000000000", f"-T{_TIME}",
+    "-U00000000-0000-0000-0000-000000000000", f"-T{TIME}",
 )  # fmt: skip
 _MAGIC = {
     b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ": "xz", b"BZh": "bzip2",
@@ -118,7 +118,7 @@ def check_space() -> None:
 
 
 @contextlib.contextmanager
-def opened(path: str, offset: int, size: int) -> Iterator[tuple[int, int | None]]:
+def opened(path: str, offset: int, size: int) -> Generator[tuple[int, int | None]]:
     """A descriptor of the uncompressed bytes in a part of a file, and how many; None: not known."""
     with open(path, "rb") as file:
         file.seek(offset)
@@ -157,7 +157,7 @@ def folders(modes: dict[str, int]) -> bytes:
     found = b""
     for name, mode in sorted(modes.items()):
         member = tarfile.TarInfo(f"./{name}")
-        member.type, member.mode, member.mtime = tarfile.DIRTYPE, mode, _TIME
+        member.type, member.mode, member.mtime = tarfile.DIRTYPE, mode, TIME
         found += member.tobuf(tarfile.PAX_FORMAT)
     return found
 
@@ -185,7 +185,7 @@ def pack(
     try:
         _write_all(child.stdin.fileno(), head)
         with opened(source["path"], source["offset"], source["size"]) as (fd, size):
-            whole = _pour(fd, child.stdin.fileno(), size, digest)
+            whole = pour(fd, child.stdin.fileno(), size, digest)
         child.stdin.close()
     except BaseException:
         child.kill()
@@ -201,7 +201,7 @@ def pack(
         raise Wrong("a layer is not what the image's configuration says")
 
 
-def _pour(source: int, target: int, size: int | None, digest: Any) -> bool:
+def pour(source: int, target: int, size: int | None, digest: Any) -> bool:
     """Hand an archive over; whether its reader found its end."""
     try:
         copy(source, target, size, digest)
@@ -234,7 +234,7 @@ def made_up(tree: str) -> dict[str, int]:
         capture_output=True, check=True,
     )  # fmt: skip
     rows = (row.partition(b" ") for row in done.stdout.split(b"\0") if row)
-    names = [os.fsdecode(name) for at, _, name in rows if at.split(b".")[0] == b"%d" % _TIME]
+    names = [os.fsdecode(name) for at, _, name in rows if at.split(b".")[0] == b"%d" % TIME]
     return {name: _OPEN_FOLDERS.get(name, 0o755) for name in names}
 
 
@@ -332,7 +332,7 @@ def _members(path: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def mounted(path: str, kind: str, number: int) -> Iterator[str]:
+def mounted(path: str, kind: str, number: int) -> Generator[str]:
     """A file as a file system, read-only."""
     for name, mode, major, minor in (
         ("loop-control", stat.S_IFCHR, 10, 237), (f"loop{number}", stat.S_IFBLK, 7, number),

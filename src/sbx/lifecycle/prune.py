@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sbx.errors import NotFoundError
+from sbx.lifecycle.leftovers import sweep_builders
 from sbx.lifecycle.remove import remove
 from sbx.lifecycle.status import list_all, status, survey
 from sbx.sandbox.state import State
@@ -49,6 +50,7 @@ def prune(where: Paths, plan: PrunePlan) -> tuple[str, ...]:
                 remove(where, planned.spec.name)
                 removed.append(planned.spec.name)
     records.sweep(where)
+    sweep_builders(where)
     return tuple(removed)
 
 

@@ -66,7 +66,7 @@ def save(
         )
         with builder(where, inputs, progress=progress, listener=listener) as made:
             progress.begin(f"Packing sandbox {name}")
-            args: dict[str, Json] = {"disk": str(INPUT), "layers": layer_paths(along)}
+            args: dict[str, Json] = {"disk": str(INPUT), "layers": [*layer_paths(along)]}
             top = take(made, "upper", args, what=f"cannot save sandbox `{name}`")
             progress.end()
     layers = (*below, top)

@@ -69,7 +69,7 @@ def test_a_reader_that_never_finds_the_end_is_found_out(tmp_path: Path) -> None:
         reader = threading.Thread(target=take)
         reader.start()
         with path.open("rb") as file:
-            assert packer._pour(file.fileno(), write, 3, None) is not reads_all
+            assert packer.pour(file.fileno(), write, 3, None) is not reads_all
         os.close(write)
         reader.join()
 
@@ -91,8 +91,8 @@ def test_shells(tmp_path: Path) -> None:
 
 def test_only_folders_that_were_made_up(tmp_path: Path) -> None:
     for name, mode, time in (
-        ("up", 0o777, packer._TIME), ("own", 0o777, 5), ("tmp", 0o777, packer._TIME),
-        ("closed", 0o755, packer._TIME),
+        ("up", 0o777, packer.TIME), ("own", 0o777, 5), ("tmp", 0o777, packer.TIME),
+        ("closed", 0o755, packer.TIME),
     ):  # fmt: skip
         (tmp_path / name).mkdir()
         (tmp_path / name).chmod(mode)
