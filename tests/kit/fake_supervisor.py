@@ -16,7 +16,7 @@ from sbx.control.messages import Reply, Request, Verb
 from sbx.control.server import Connection, serve_control
 from sbx.errors import PermanentError
 from sbx.sandbox.state import State
-from sbx.sandbox.status import Live
+from sbx.sandbox.status import DiskState, Live
 from sbx.store import paths as names
 from sbx.store import records
 from sbx.store.paths import Paths
@@ -50,12 +50,17 @@ async def supervise(where: Paths, name: str, behaviour: str) -> None:
             await asyncio.Event().wait()
         elif behaviour == "unreadable" and request.verb is Verb.POLICY:
             raise PermanentError("cannot read the policy")
+        elif request.verb is Verb.GROW:
+            (where.sandbox(name) / "asked").write_text(str(request.disk_bytes))
+            await connection.reply(Reply())
         elif request.verb is Verb.STOP:
             stop.set()
             await connection.reply(Reply(step="agent"))
         else:
             sessions = 2 if behaviour == "busy" else 0
-            await connection.reply(Reply(live=replace(LIVE, sessions=sessions)))
+            state = DiskState.FULL if behaviour == "full" else DiskState.OK
+            live = replace(LIVE, sessions=sessions, disk_state=state)
+            await connection.reply(Reply(live=live))
 
     lock = try_lock(where.sandbox(name) / names.SUPERVISOR_LOCK)
     assert lock is not None

@@ -23,6 +23,7 @@ from sbx.protocol.control import (
     Assembly,
     DiskEvent,
     DiskState,
+    GrowDisk,
     Hello,
     Identity,
     LinkSetup,
@@ -122,6 +123,10 @@ class AgentControl(asyncio.Protocol):
     async def set_time(self, time_ns: int) -> None:
         """Set the guest's clock."""
         await self._ask(SetTime(time_ns=time_ns))
+
+    async def grow_disk(self, size_bytes: int) -> None:
+        """Let the data disk's file system fill a disk of this size."""
+        await self._ask(GrowDisk(size_bytes=size_bytes))
 
     async def stats(self) -> Stats:
         """What the machine uses."""

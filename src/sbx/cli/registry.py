@@ -43,6 +43,7 @@ SECTIONS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
         "Management Commands",
         (
             Verb("diagnose", "diagnose", "Check what this machine needs to run sandboxes"),
+            Verb("disk", "disk", "Change the disk of a sandbox"),
             Verb("policy", "policy", "Show and change what sandboxes may reach"),
             Verb("port", "port", "Publish ports of a sandbox on this host"),
             Verb("ports", "ports_", "List, publish or take back ports of a sandbox"),

@@ -8,7 +8,7 @@ from sbx.cli.output import Json, timestamp
 from sbx.cli.port_rows import active_ports, port_row
 from sbx.sandbox.git import GitMode
 from sbx.sandbox.state import State
-from sbx.sandbox.status import SandboxStatus
+from sbx.sandbox.status import DiskState, SandboxStatus
 from sbx.store import paths as names
 from sbx.store.paths import Paths
 
@@ -31,6 +31,8 @@ def row(one: SandboxStatus) -> dict[str, Json]:
         fields["failure"] = record.failure.message
     if not one.responsive:
         fields["responsive"] = False
+    if (shortage := disk_shortage(one)) is not None:
+        fields["disk_state"] = shortage.value
     if spec.git is not None:
         fields["git"] = git_facts(one)
     return fields
@@ -75,9 +77,20 @@ def _clone(one: SandboxStatus) -> list[str]:
     return [str(work.repository)] if work is not None and work.mode is GitMode.CLONE else []
 
 
+def disk_shortage(one: SandboxStatus) -> DiskState | None:
+    """What of a running sandbox's disk a user should know at a glance."""
+    state = one.live.disk_state if one.live is not None else DiskState.OK
+    return None if state is DiskState.OK else state
+
+
 def cells(one: SandboxStatus) -> list[str]:
     """A sandbox as a line of the table of `ls`."""
     state = one.state.value if one.responsive else f"{one.state.value} (not answering)"
+    match disk_shortage(one):
+        case DiskState.FULL:
+            state = f"{state} (disk full)"
+        case DiskState.HOST_FULL:
+            state = f"{state} (stands still: no space left on the host)"
     own = [*_clone(one), *(str(mount.source) for mount in one.spec.mounts)]
     workspace = own[0] if own else "-"
     ports = ", ".join(map(str, active_ports(one)))
@@ -110,9 +123,10 @@ def document(one: SandboxStatus, where: Paths) -> dict[str, Json]:
         "resources": {
             "cpus": spec.resources.cpus,
             "memory_bytes": spec.resources.memory_bytes,
-            "disk_bytes": spec.resources.disk_bytes,
+            "disk_bytes": one.disk_size_bytes or spec.resources.disk_bytes,
             "disk_allocated_bytes": one.disk_bytes,
             "disk_used_bytes": live.disk_used_bytes if live else None,
+            "disk_state": live.disk_state.value if live else None,
             "memory_used_bytes": live.memory_used_bytes if live else None,
         },
         "ports": [

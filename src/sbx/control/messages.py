@@ -30,6 +30,7 @@ class Verb(StrEnum):
     SYNC = "sync"  # replies when the sandbox's commits are on the host
     POLICY = "policy"  # replies when the stored policy is in force
     PORTS = "ports"  # publish, then unpublish; either may be empty
+    GROW = "grow"  # replies when the data disk and its file system are so large
     STOP = "stop"  # replies when the machine is down, then the supervisor ends
 
 
@@ -43,6 +44,7 @@ class Request:
     details: bool = False  # for STATUS: also ask the guest, which may take a second
     publish: tuple[Publication, ...] = ()  # for PORTS
     unpublish: tuple[PortSelector, ...] = ()
+    disk_bytes: int = 0  # for GROW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,4 +112,5 @@ def _judge(where: Paths, asked: _Asked) -> SandboxStatus:
         live=asked.live,
         responsive=not asked.alive or asked.live is not None,
         disk_bytes=allocated_bytes(disk) if disk.exists() else 0,
+        disk_size_bytes=disk.stat().st_size if disk.exists() else 0,
     )

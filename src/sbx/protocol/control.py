@@ -93,6 +93,13 @@ class SetTime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GrowDisk:
+    """The data disk has become larger: let its file system fill it."""
+
+    size_bytes: int  # of the disk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AskStats:
     """What does the machine use."""
 
@@ -104,7 +111,7 @@ class Shutdown:
     grace_s: int
 
 
-Request = Hello | Trim | Identity | Assembly | SetTime | AskStats | Shutdown
+Request = Hello | Trim | Identity | Assembly | GrowDisk | SetTime | AskStats | Shutdown
 
 
 def encode_request(number: int, request: Request) -> bytes:
@@ -144,6 +151,8 @@ def _request_body(request: Request) -> tuple[str, Body]:
             }
         case Trim():
             return "trim", {}
+        case GrowDisk():
+            return "grow_disk", {"size_bytes": request.size_bytes}
         case SetTime():
             return "set_time", {"time_ns": request.time_ns}
         case AskStats():

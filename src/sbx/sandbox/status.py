@@ -4,12 +4,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from sbx.sandbox.parts import Accel
 from sbx.sandbox.ports import PortBinding
 from sbx.sandbox.record import SandboxRecord
 from sbx.sandbox.spec import SandboxSpec
 from sbx.sandbox.state import State
+
+
+class DiskState(StrEnum):
+    """How much room a running sandbox has."""
+
+    OK = "ok"
+    LOW = "low"  # less than a tenth, or than 512 MiB, of its own disk is free
+    FULL = "full"
+    HOST_FULL = "host full"  # the host has no space for it: the machine stands still
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +37,7 @@ class Live:
     disk_used_bytes: int | None = None  # as the guest's file system counts
     disk_size_bytes: int | None = None
     memory_used_bytes: int | None = None
+    disk_state: DiskState = DiskState.OK
     ports: tuple[PortBinding, ...] = ()  # published now
     connections: int = 0  # through the proxies, now
     dropped: dict[str, int] | None = None  # packets, by the counters of docs/network.md
@@ -42,3 +53,4 @@ class SandboxStatus:
     live: Live | None
     responsive: bool = True  # False: a supervisor is there and did not answer in time
     disk_bytes: int = 0  # what the data disk really takes on the host
+    disk_size_bytes: int = 0  # what it may take: it may have grown since it was made

@@ -31,7 +31,7 @@ from sbx.sandbox.parts import Accel
 from sbx.sandbox.record import Failure
 from sbx.sandbox.spec import SandboxSpec
 from sbx.sandbox.state import State, move
-from sbx.sandbox.status import Live
+from sbx.sandbox.status import DiskState, Live
 from sbx.store import paths as names
 from sbx.store import records
 from sbx.store.paths import Paths
@@ -42,6 +42,7 @@ from sbx.supervisor.canaries import Canaries
 from sbx.supervisor.clock import follow_clock
 from sbx.supervisor.events import Events
 from sbx.supervisor.guest_git import GuestGit, bring_over
+from sbx.supervisor.guest_setup import DATA_SERIAL
 from sbx.supervisor.idle import IdleTimer
 from sbx.supervisor.plan import Plan
 from sbx.supervisor.recorder import Recorder
@@ -55,6 +56,7 @@ from sbx.system.files import private_folder
 from sbx.system.locks import try_lock
 from sbx.system.logs import log_to_file
 from sbx.system.text import printable
+from sbx.vm.disk import check_growth
 from sbx.vm.stop import StopStep, stop_machine
 
 log = logging.getLogger(__name__)
@@ -124,6 +126,7 @@ class Supervisor:
         self._failure: SbxError | None = None
         self._idle = IdleTimer(grace_s, self._expire)
         self._keep = False
+        self._disk_state = DiskState.OK
         self._life: asyncio.Task[StopStep | None] | None = None
 
     @property
@@ -284,6 +287,8 @@ class Supervisor:
                 await connection.reply(Reply())
             case Verb.PORTS:
                 await connection.reply(await self._change_ports(request))
+            case Verb.GROW:
+                await connection.reply(await self._grow_disk(request.disk_bytes))
             case Verb.STOP:
                 self._stoppers.append(connection)
                 self._ask_stop()
@@ -309,6 +314,16 @@ class Supervisor:
             self._plan.where, self._spec.name, published=runtime.ports.publications
         )
         return Reply(ports=came, gone=gone)
+
+    async def _grow_disk(self, size_bytes: int) -> Reply:
+        runtime = self._runtime
+        if runtime is None or self._state is not State.RUNNING:
+            raise TransientError(f"sandbox `{self._spec.name}` is {self._state}", hint="Try again")
+        check_growth(self._plan.folder / names.DATA_DISK, size_bytes)
+        await runtime.machine.grow_disk(serial=DATA_SERIAL, size_bytes=size_bytes)
+        await runtime.agent.grow_disk(size_bytes)
+        self._events.write("disk-grown", size_bytes=size_bytes)
+        return Reply()
 
     async def _lend_session(self, connection: Connection) -> None:
         """Hand out a session's socket; the lease lasts as long as the connection."""
@@ -354,10 +369,15 @@ class Supervisor:
             disk_used_bytes=stats.disk_used_bytes if stats is not None else None,
             disk_size_bytes=stats.disk_size_bytes if stats is not None else None,
             memory_used_bytes=stats.memory_used_bytes if stats is not None else None,
+            disk_state=self._disk_state_now(),
             ports=runtime.ports.bindings if runtime is not None else (),
             connections=runtime.way_out.connections if runtime is not None else 0,
             dropped=dropped,
         )
+
+    def _disk_state_now(self) -> DiskState:
+        is_full = self._runtime is not None and self._runtime.machine.is_disk_full
+        return DiskState.HOST_FULL if is_full else self._disk_state
 
     def _on_agent_event(self, event: AgentEvent) -> None:
         """Something the guest says: hostile input, already parsed and bounded."""
@@ -365,6 +385,7 @@ class Supervisor:
             case SessionsEvent():
                 self._idle.inside(event.attached + event.detached)
             case DiskEvent():
+                self._disk_state = DiskState(event.state.value)
                 self._events.write("disk", state=event.state.value, free_bytes=event.free_bytes)
             case LogEvent():
                 log.info("guest: %s", printable(event.text))

@@ -87,21 +87,35 @@ def format_disk(path: Path, runtime: RuntimeBundle) -> None:
         log.warning("disk is not formatted yet: %s\n%s", error.message, error.details or "")
 
 
-def grow_disk(path: Path, size_bytes: int) -> None:
-    """Make a stopped sandbox's disk larger; its content stays.
+def check_growth(path: Path, size_bytes: int) -> int:
+    """The size of a disk now, which is to become so large.
 
     Raises:
         UserError: it is larger already: a disk is never cut.
-        HostError, PermanentError: as `open_disk`, or the file system cannot hold such a file.
+        HostError, PermanentError: as `open_disk`.
     """
     fd = open_disk(path)
     try:
         now = os.fstat(fd).st_size
-        if size_bytes < now:
-            raise UserError(
-                f"a disk cannot become smaller: {format_size(now)} now, "
-                f"{format_size(size_bytes)} asked for"
-            )
+    finally:
+        os.close(fd)
+    if size_bytes < now:
+        raise UserError(
+            f"a disk cannot become smaller: {format_size(now)} now, "
+            f"{format_size(size_bytes)} asked for"
+        )
+    return now
+
+
+def grow_disk(path: Path, size_bytes: int) -> None:
+    """Make a stopped sandbox's disk larger; its content stays.
+
+    Raises:
+        UserError, HostError, PermanentError: as `check_growth`, or the file system cannot hold it.
+    """
+    check_growth(path, size_bytes)
+    fd = open_disk(path)
+    try:
         os.ftruncate(fd, size_bytes)
     except OSError as error:
         raise _cannot("grow", path, error) from error

@@ -123,6 +123,14 @@ class Machine:
                 ) from error
             undo.pop_all()
 
+    async def grow_disk(self, *, serial: str, size_bytes: int) -> None:
+        """Make a plugged disk and its file larger, while the guest uses it.
+
+        Raises:
+            PermanentError, TransientError: QEMU refused, or is gone.
+        """
+        await self._qmp.resize_disk(f"disk-{serial}", size_bytes)
+
     async def plug_share(self, *, tag: str, sock: socket.socket) -> None:
         """Plug a virtio-fs device served at the other end of `sock`; the caller closes its copy.
 

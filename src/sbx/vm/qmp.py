@@ -122,6 +122,10 @@ class Qmp:
             "werror": "enospc",
         })  # fmt: skip
 
+    async def resize_disk(self, node: str, size_bytes: int) -> None:
+        """Make an open image, its file included, so large; the guest is told."""
+        await self._execute("block_resize", {"node-name": node, "size": size_bytes})
+
     async def add_socket_backend(self, backend: str, passed: str) -> None:
         """Make a character device of a passed socket."""
         address = {"type": "fd", "data": {"str": passed}}

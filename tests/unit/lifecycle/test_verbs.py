@@ -15,6 +15,7 @@ import pytest
 
 from sbx.errors import ConflictError, NotFoundError, PermanentError, UserError
 from sbx.lifecycle.denials import add_denials
+from sbx.lifecycle.disk import grow
 from sbx.lifecycle.enforce import enforce_policy
 from sbx.lifecycle.prune import plan_prune, prune, remove_all
 from sbx.lifecycle.remove import remove
@@ -27,11 +28,13 @@ from sbx.policy.presets import Preset
 from sbx.sandbox.recipe import Recipe, UsedKit
 from sbx.sandbox.spec import AccelChoice, Resources, SandboxSpec
 from sbx.sandbox.state import State
+from sbx.sandbox.status import DiskState
 from sbx.store import paths as names
 from sbx.store import records
 from sbx.store.paths import Paths, make_private
 from sbx.store.rules import init_policy, need_policy
 from sbx.system.progress import Silent
+from sbx.vm.disk import create_disk
 from tests.kit.fake_supervisor import paths_below
 from tests.kit.installation import ROOT
 from tests.unit.policy.factories import rule, to
@@ -125,6 +128,27 @@ def test_a_changed_policy_is_awaited_where_something_runs(
     assert sorted(failed) == ["deaf", "unreadable"]
     assert "did not answer" in failed["deaf"].message
     assert failed["unreadable"].message == "cannot read the policy"
+
+
+def test_a_disk_grows_with_and_without_a_supervisor(where: Paths, supervise: Supervise) -> None:
+    make(where, "one")
+    folder = where.sandbox("one")
+    disk = folder / names.DATA_DISK
+    create_disk(disk, 1 << 30)
+    assert grow(where, "one", (2 << 30) - 1) == (1 << 30, 2 << 30), "whole blocks"
+    assert disk.stat().st_size == 2 << 30
+    assert status(where, "one").disk_size_bytes == 2 << 30
+    with pytest.raises(UserError, match="cannot become smaller"):
+        grow(where, "one", 1 << 30)
+    supervise("one", "full")
+    assert grow(where, "one", 3 << 30) == (2 << 30, 3 << 30)
+    assert (folder / "asked").read_text() == str(3 << 30)
+    assert disk.stat().st_size == 2 << 30, "the machine's own business"
+    with pytest.raises(UserError, match="cannot become smaller"):
+        grow(where, "one", 1 << 30)
+    live = status(where, "one").live
+    assert live is not None
+    assert live.disk_state is DiskState.FULL
 
 
 def test_stop_waits_until_the_supervisor_is_gone(where: Paths, supervise: Supervise) -> None:

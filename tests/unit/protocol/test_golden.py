@@ -61,6 +61,7 @@ REQUESTS: dict[str, control.Request] = {
     "stats": control.AskStats(),
     "shutdown": control.Shutdown(grace_s=10),
     "trim": control.Trim(),
+    "grow_disk": control.GrowDisk(size_bytes=60 << 30),
 }
 COMMANDS: dict[str, session.ExecRequest] = {
     "open exec": session.ExecRequest(

@@ -12,7 +12,7 @@ from sbx.cli.options import format_options, pass_app, sandbox_names
 from sbx.cli.output import clean, duration, emit, out
 from sbx.cli.port_rows import active_ports
 from sbx.sandbox.git import GitMode
-from sbx.sandbox.status import SandboxStatus
+from sbx.sandbox.status import DiskState, SandboxStatus
 from sbx.sandbox.units import format_size
 
 _EXAMPLES = """
@@ -129,9 +129,17 @@ def _size(one: SandboxStatus) -> list[tuple[str, str]]:
         ("memory", format_size(wanted.memory_bytes)),
         (
             "disk",
-            f"{format_size(wanted.disk_bytes)}, {format_size(one.disk_bytes)} taken on the host",
+            f"{format_size(one.disk_size_bytes or wanted.disk_bytes)}, "
+            f"{format_size(one.disk_bytes)} taken on the host",
         ),
     ]
+    match views.disk_shortage(one):
+        case DiskState.LOW | DiskState.FULL as state:
+            lines.append(("", f"{state}: sbx disk grow {one.spec.name} SIZE makes room"))
+        case DiskState.HOST_FULL:
+            lines.append(("", "stands still: no space left on the host"))
+        case _:
+            pass
     if one.record.accel is not None:
         lines.append(("accel", str(one.record.accel)))
     return lines
