@@ -20,7 +20,7 @@ from sbx.errors import ConflictError, NotFoundError, UserError
 from sbx.image.template import SHELL
 from sbx.kit.builtin import ALIASES, NAMES, SPEC_FILE
 from sbx.kit.reference import looks_like_kit
-from sbx.lifecycle.branch import GitPlan, plan_branch, plan_clone, repository_of
+from sbx.lifecycle.branch import GitPlan, plan_branch, plan_clone, plan_url, repository_of
 from sbx.lifecycle.request import CreateRequest
 from sbx.sandbox.git import GitMode
 from sbx.sandbox.name import check_name, default_name, free_name
@@ -29,6 +29,7 @@ from sbx.sandbox.spec import AccelChoice, Mount, Resources, SandboxSpec
 from sbx.sandbox.status import SandboxStatus
 from sbx.sandbox.units import format_size
 from sbx.vm.resources import choose_resources, host_capacity, memory_warning
+from sbx.workspace.git.from_url import check_url, folder_name, is_url
 from sbx.workspace.git.repository import Repository
 from sbx.workspace.mounts import (
     MissingPathError,
@@ -50,7 +51,8 @@ class Wanted:
     mounts: tuple[Mount, ...]
     typed: Typed
     env: dict[str, str]
-    repository: Repository | None = None  # with --branch
+    repository: Repository | None = None  # with --branch or --clone
+    url: str | None = None  # with --clone: what is cloned inside
     deny_network: tuple[Resource, ...] = ()
     kits: Composition | None = None  # None: a plain shell
 
@@ -65,12 +67,13 @@ def want(app: App, agent: str, paths: Sequence[str], typed: Typed) -> Wanted:
     if typed.name is not None:
         check_name(typed.name)
     env = collect(typed.env, typed.env_files)
+    url, paths = _url(paths, typed)
     found = mounts(app, paths)
     if typed.masks:
         from sbx.workspace.patterns import compile_patterns  # only for those who mask something
 
         compile_patterns(typed.masks)
-    repository = _repository(agent, found, typed)
+    repository = None if url is not None else _repository(agent, found, typed)
     denied: tuple[Resource, ...] = ()
     if typed.deny_network:
         from sbx.policy.patterns import parse_resources  # not at every start
@@ -83,6 +86,7 @@ def want(app: App, agent: str, paths: Sequence[str], typed: Typed) -> Wanted:
         typed=typed,
         env=env,
         repository=repository,
+        url=url,
         deny_network=denied,
         kits=kits,
     )
@@ -95,6 +99,19 @@ def _kits(app: App, agent: str, typed: Typed) -> Composition | None:
     from sbx.cli.kits import KitArgs, choose  # the parser of kits costs a plain shell nothing
 
     return choose(app, agent, typed.kits, KitArgs(words=typed.kit_arg, file=typed.kit_args_file))
+
+
+def _url(paths: Sequence[str], typed: Typed) -> tuple[str | None, Sequence[str]]:
+    """The URL that is to be cloned, and the paths after it."""
+    if not paths or not is_url(paths[0]) or Path(paths[0]).exists():
+        return None, paths
+    if not typed.clone:
+        raise UserError(f"to work in a clone of `{clean(paths[0])}`, add --clone")
+    if typed.branch is not None:
+        raise UserError("--branch and --clone cannot be used together")
+    if typed.private:
+        raise UserError("--private is for shared folders: a clone is on the sandbox's own disk")
+    return check_url(paths[0]), paths[1:]
 
 
 def _repository(agent: str, found: Sequence[Mount], typed: Typed) -> Repository | None:
@@ -167,7 +184,7 @@ def request(app: App, wanted: Wanted, *, name: str) -> CreateRequest:
         UserError: a size is not one, or the host does not have that much.
     """
     accel = wanted.typed.accel or app.settings.text("machine.accel")
-    plan = _git_plan(wanted, name)
+    plan = _git_plan(app, wanted, name)
     return CreateRequest(
         name=name,
         agent=wanted.agent,
@@ -188,7 +205,9 @@ def request(app: App, wanted: Wanted, *, name: str) -> CreateRequest:
     )
 
 
-def _git_plan(wanted: Wanted, name: str) -> GitPlan | None:
+def _git_plan(app: App, wanted: Wanted, name: str) -> GitPlan | None:
+    if wanted.url is not None:
+        return plan_url(app.paths, wanted.url, wanted.mounts, sandbox=name)
     repository, branch = wanted.repository, wanted.typed.branch
     if repository is None:
         return None
@@ -282,6 +301,8 @@ def new_name(app: App, wanted: Wanted) -> tuple[str, str | None]:
 
 
 def _default_name(wanted: Wanted) -> str:
+    if wanted.url is not None:
+        return default_name(wanted.agent, Path(folder_name(wanted.url)))
     primary = wanted.mounts[0].source if wanted.mounts else None
     branch = wanted.typed.branch
     if primary is None or branch is None or branch == "auto":
@@ -310,6 +331,8 @@ def find_same(app: App, wanted: Wanted) -> SandboxStatus | None:
 def _serves(spec: SandboxSpec, wanted: Wanted) -> bool:
     if spec.agent != wanted.agent:
         return False
+    if wanted.url is not None or (spec.git is not None and spec.git.url is not None):
+        return spec.git is not None and spec.git.url == wanted.url
     if wanted.repository is not None:
         work = spec.git
         mode = GitMode.CLONE if wanted.typed.clone else GitMode.BRANCH
@@ -330,10 +353,10 @@ def summary(made: CreateRequest) -> str:
         lines.append(("kits", ", ".join(kit.spec.name for kit in made.kits.mixins)))
     lines += [("workspace", _describe(mount)) for mount in made.mounts]
     if made.git is not None and made.git.mode is GitMode.CLONE:
-        lines.insert(2, ("workspace", f"{made.git.repository} (clone)"))
+        lines.insert(2, ("workspace", f"{made.git.origin} (clone)"))
     elif not made.mounts:
         lines.append(("workspace", "none · no workspace bind mount"))
-    if made.git is not None:
+    if made.git is not None and made.git.url is None:
         what = made.git.branch or "detached"
         lines.append((made.git.mode.value, f"{what} (from {made.git.start[:12]})"))
     lines += [

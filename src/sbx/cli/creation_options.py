@@ -28,7 +28,7 @@ _TEXTS = {
     "git_unsafe": "Leave .git/hooks, .git/config and the like writable inside",
     "private": "Folder below the workspace that the sandbox has on its own disk (repeat)",
     "masks": "Pattern, as in .gitignore, of what is empty inside (repeat; also: .sbxignore)",
-    "clone": "Work in a clone of the repository on the sandbox's own disk",
+    "clone": "Work in a clone of the repository, or of an https URL, on the sandbox's own disk",
     "branch": "Work in a hidden worktree on this branch of the repository; auto finds a name",
     "kit": "Add a mixin: a folder (./…), an archive, git+https://…, or an image (repeat)",
     "name": "Name of the sandbox (default: <agent>-<workspace folder>)",

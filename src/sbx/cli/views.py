@@ -45,10 +45,11 @@ def git_facts(one: SandboxStatus) -> dict[str, Json]:
         return {}
     fields: dict[str, Json] = {
         "mode": work.mode.value,
-        "repository": str(work.repository),
+        "repository": str(work.repository) if work.url is None else None,
+        "url": work.url,
         "branch": work.branch,
         "base": work.base,
-        "start": work.start,
+        "start": work.start or None,
         "head": state.head if state else None,
         "commits_ahead": state.ahead if state else 0,
         "uncommitted_files": state.uncommitted if state else 0,
@@ -63,7 +64,7 @@ def branch_cell(one: SandboxStatus) -> str:
     work, state = one.spec.git, one.record.git
     if work is None:
         return ""
-    parts = [work.branch or work.start[:12]]
+    parts = [work.branch or work.start[:12] or "clone"]
     if state is not None and state.ahead:
         parts.append(f"+{state.ahead}")
     if state is not None and state.uncommitted:
@@ -74,7 +75,7 @@ def branch_cell(one: SandboxStatus) -> str:
 def _clone(one: SandboxStatus) -> list[str]:
     """The folder of the host that a clone is of: it is no mount."""
     work = one.spec.git
-    return [str(work.repository)] if work is not None and work.mode is GitMode.CLONE else []
+    return [work.origin] if work is not None and work.mode is GitMode.CLONE else []
 
 
 def disk_shortage(one: SandboxStatus) -> DiskState | None:

@@ -43,9 +43,12 @@ def review_session(app: App, name: str) -> None:
     if state is None or not (state.ahead or state.uncommitted):
         return
     where = work.workspace.branch or "its clone"
+    bring = "to bring them in: sbx merge"
+    if work.workspace.url is not None:
+        bring = "how to have them here: sbx merge"
     talk(
         f"\n{clean(where)}: {state.ahead} commits, {state.uncommitted} files not committed. "
-        f"See: sbx diff {clean(name)}; to bring them in: sbx merge {clean(name)}"
+        f"See: sbx diff {clean(name)}; {bring} {clean(name)}"
     )
     if state.problem is not None:
         warn(clean(state.problem))

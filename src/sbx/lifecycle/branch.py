@@ -17,8 +17,8 @@ from sbx.store import paths as names
 from sbx.store import records
 from sbx.store.paths import Paths
 from sbx.system.locks import is_locked
-from sbx.workspace.git import branch, quarantine, remote, seed
-from sbx.workspace.git.door import check_version
+from sbx.workspace.git import branch, from_url, quarantine, remote, seed
+from sbx.workspace.git.door import Git, check_version
 from sbx.workspace.git.repository import Repository, find_repository, identity
 from sbx.workspace.shields import read_patterns
 
@@ -74,6 +74,14 @@ def plan_clone(repository: Repository, mounts: tuple[Mount, ...]) -> GitPlan:
     return GitPlan(work=work, mounts=mounts[1:], workdir=str(repository.top / below))
 
 
+def plan_url(where: Paths, url: str, mounts: tuple[Mount, ...], *, sandbox: str) -> GitPlan:
+    """Plan a clone of a URL; nothing is made yet (UserError: it cannot be one)."""
+    quarantine = where.sandbox(sandbox) / names.GIT_REPOSITORY
+    work = from_url.plan_url_clone(from_url.check_url(url), quarantine)
+    check_version()
+    return GitPlan(work=work, mounts=mounts, workdir=str(work.worktree))
+
+
 def make(where: Paths, spec: SandboxSpec) -> None:
     """Make what the plan says, for a sandbox whose folder is there.
 
@@ -84,6 +92,10 @@ def make(where: Paths, spec: SandboxSpec) -> None:
     if work is None:
         return
     folder = where.sandbox(spec.name)
+    if work.url is not None:
+        from_url.write_url_seed(folder / names.GIT_SEED, identity(folder))
+        quarantine.make_quarantine(folder / names.GIT_REPOSITORY, work)
+        return
     index: Path | None = None
     if work.mode is GitMode.BRANCH:
         branch.make_worktree(work)
@@ -102,7 +114,7 @@ def make(where: Paths, spec: SandboxSpec) -> None:
 def remove(spec: SandboxSpec, *, delete_branch: bool = False) -> None:
     """Remove what `make` made outside the sandbox's folder; the branch stays unless told."""
     work = spec.git
-    if work is None or not work.common_dir.is_dir():
+    if work is None or work.url is not None or not work.common_dir.is_dir():
         return
     with contextlib.suppress(SbxError):
         quarantine.unpublish(work, sandbox=spec.name)
@@ -124,6 +136,11 @@ def host_branches(where: Paths, name: str) -> tuple[str, bytes]:
     spec = records.read_spec(where, name)
     if spec.git is None:
         raise UserError(f"sandbox `{name}` works directly in its workspace: it sees your commits")
+    if spec.git.url is not None:
+        raise UserError(
+            f"sandbox `{name}` works in a clone of {spec.git.url}, not of a folder of yours",
+            hint="Push there, and then fetch inside: sbx exec " + name + " git fetch",
+        )
     return str(seed.git_dir_inside(spec.git)), seed.branches_for_inside(spec.git)
 
 
@@ -137,14 +154,21 @@ def losses(where: Paths, spec: SandboxSpec, *, delete_branch: bool = False) -> t
     if work is None or not work.common_dir.is_dir():
         return ()
     found: list[str] = []
+    if work.url is not None:
+        found += from_url.url_losses(Git(git_dir=work.common_dir), spec.name)
+        return (*found, *_uncommitted(where, spec))
     kept = None if delete_branch else work.branch
     commits = quarantine.count_unmerged(work, sandbox=spec.name, kept=kept)
     if commits:
         found.append(f"{commits} commits of sandbox {spec.name} are on no other branch")
+    return (*found, *_uncommitted(where, spec))
+
+
+def _uncommitted(where: Paths, spec: SandboxSpec) -> tuple[str, ...]:
     state = records.read_record(where, spec.name).git
-    if state is not None and state.uncommitted:
-        found.append(f"{state.uncommitted} files in sandbox {spec.name} have uncommitted changes")
-    return tuple(found)
+    if state is None or not state.uncommitted:
+        return ()
+    return (f"{state.uncommitted} files in sandbox {spec.name} have uncommitted changes",)
 
 
 def sync(where: Paths, name: str) -> None:

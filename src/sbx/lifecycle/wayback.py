@@ -13,6 +13,7 @@ from sbx.store import records
 from sbx.store.paths import Paths
 from sbx.workspace.git import changes, merge
 from sbx.workspace.git.door import Git
+from sbx.workspace.git.quarantine import HEADS, start_of
 from sbx.workspace.git.review import Finding, review
 
 
@@ -24,19 +25,27 @@ class Work:
     git: Git  # the quarantine
     workspace: GitWorkspace
     state: GitState | None
+    start: str  # commit that it began with
     tip: str  # commit of everything, what is not committed included
     head: str  # commit without that
 
     def patch(self, *, summary: bool) -> str:
         """What changed since the start."""
-        return changes.diff_text(self.git, self.workspace.start, self.tip, summary=summary)
+        return changes.diff_text(self.git, self.start, self.tip, summary=summary)
 
     def findings(self) -> tuple[Finding, ...]:
         """Changed files that would run on the host."""
-        return review(changes.changed_files(self.git, self.workspace.start, self.tip))
+        return review(changes.changed_files(self.git, self.start, self.tip))
 
     def bring_in(self, how: merge.How) -> merge.Merged:
         """Bring it into what the user has checked out (raises as `merge.bring_in`)."""
+        if self.workspace.url is not None:
+            refs = f"'{HEADS}*:refs/remotes/sandbox-{self.sandbox}/*'"
+            raise UserError(
+                f"sandbox `{self.sandbox}` works in a clone of {self.workspace.url}: there is no "
+                "folder of yours to bring its work into",
+                hint=f"In a clone of yours, run: git fetch '{self.git.git_dir}' {refs}",
+            )
         tip = self.tip if how is merge.How.APPLY else self.head
         return merge.bring_in(self.git, self.workspace, tip, sandbox=self.sandbox, how=how)
 
@@ -57,8 +66,13 @@ def work_of(where: Paths, name: str) -> Work:
     sync(where, name)
     git = Git(git_dir=where.sandbox(name) / names.GIT_REPOSITORY)
     tip, head = changes.tip_of(git), changes.head_of(git)
-    start = spec.git.start
+    start = start_of(git, spec.git)
+    if start is None:
+        raise UserError(
+            f"nothing has come over from sandbox `{name}` yet: its clone is empty or not made",
+            hint=f"Start it: sbx run --name {name}",
+        )
     return Work(
         sandbox=name, git=git, workspace=spec.git, state=records.read_record(where, name).git,
-        tip=tip or start, head=head or start,
+        start=start, tip=tip or start, head=head or start,
     )  # fmt: skip

@@ -30,6 +30,13 @@ class GitWorkspace:
     branch: str | None  # that the sandbox works on; None: detached
     base: str | None  # that was checked out on the host; None: detached
     worktree: Path  # top folder of what the sandbox works in: on the host or, a clone, inside
+    # A clone of this, made inside: then no path but `worktree` is the user's, and `start` is empty.
+    url: str | None = None
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for people."""
+        return self.url or str(self.repository)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

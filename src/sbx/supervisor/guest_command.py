@@ -20,7 +20,9 @@ _TIMEOUT_S = 120.0
 _MAX_OUTPUT_BYTES = 16 << 10
 
 
-async def must(open_session: OpenSession, argv: Sequence[str], *, user: str) -> str:
+async def must(
+    open_session: OpenSession, argv: Sequence[str], *, user: str, timeout_s: float = _TIMEOUT_S
+) -> str:
     """The output of a command inside, which must succeed.
 
     Raises:
@@ -33,7 +35,7 @@ async def must(open_session: OpenSession, argv: Sequence[str], *, user: str) -> 
             asyncio.to_thread(_collect, sock, request), name="guest-command"
         )
         try:
-            async with asyncio.timeout(_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 end, words = await asyncio.shield(running)
         except TimeoutError as error:
             raise TransientError("a command in the sandbox does not end in time") from error

@@ -15,10 +15,11 @@ import socket
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TypeVar
 
 from sbx.agent.session import ExecRequest, Session, Streams
-from sbx.errors import SbxError
+from sbx.errors import PermanentError, SbxError
 from sbx.sandbox.git import GitMode, GitState, GitWorkspace
 from sbx.sandbox.spec import SandboxSpec
 from sbx.store import paths as names
@@ -40,6 +41,7 @@ _SETTLE_S = 0.2  # a rebase moves a branch many times
 _PAUSE_S = 1.0  # between two rounds, whatever the guest does
 _FINISH_TIMEOUT_S = 30.0
 _ROOT = "0"
+CLONE_TIMEOUT_S = 1800.0
 
 
 async def set_up(spec: SandboxSpec, open_session: OpenSession) -> None:
@@ -51,12 +53,29 @@ async def set_up(spec: SandboxSpec, open_session: OpenSession) -> None:
     work = spec.git
     if work is None:
         return
+    if work.url is not None:
+        await _clone(spec, work.url, work.worktree, open_session)
+        return
     inside = str(seed.git_dir_inside(work))
     top = [str(work.worktree)] if work.mode is GitMode.CLONE else []
     argv = ["sh", seed.script("setup"), inside, spec.user, *top]
     await must(open_session, argv, user=_ROOT)
     if top:
         await must(open_session, ["sh", seed.script("checkout"), inside, *top], user=spec.user)
+
+
+async def _clone(spec: SandboxSpec, url: str, top: Path, open_session: OpenSession) -> None:
+    """Let the sandbox clone by its own way out, if it has not yet."""
+    argv = ["sh", seed.script("clone"), url, str(top)]
+    try:
+        await must(open_session, argv, user=spec.user, timeout_s=CLONE_TIMEOUT_S)
+    except PermanentError as error:
+        raise PermanentError(
+            f"cannot clone `{url}` in the sandbox",
+            hint=f"See what was blocked: sbx policy log {spec.name}; then: "
+            f"sbx run --name {spec.name}",
+            details=error.details,
+        ) from error
 
 
 @contextlib.asynccontextmanager
@@ -68,6 +87,7 @@ async def bring_over(plan: Plan, open_session: OpenSession) -> AsyncGenerator[Gu
     link = GuestGit(plan, plan.spec.git, open_session)
     with on_open(seed.wake_file(plan.folder / names.GIT_SEED), link.wake):
         try:
+            await link.begin()
             yield link
         finally:
             await link.close()
@@ -89,6 +109,15 @@ class GuestGit:
         self._is_closed = False
         self._sessions = 0  # open ones
         self._is_used = True  # since the last full round; a start may find files of a killed one
+
+    async def begin(self) -> None:
+        """Note what a clone of a URL starts from, before anybody works in it."""
+        if self._work.url is None or quarantine.start_of(self._git, self._work) is not None:
+            return
+        try:
+            await self._bring(full=False)
+        except SbxError as error:  # it is tried again with the next round
+            log.warning("the clone's start is not known: %s", printable(str(error)))
 
     def wake(self) -> None:
         """A branch may have moved."""
@@ -202,8 +231,14 @@ class GuestGit:
     async def _take(self, last: GitState | None, uncommitted: int) -> GitState:
         git = self._git
         refs = await self._converse(lambda fds: quarantine.list_guest(git, fds=fds))
+        work = self._work
+        is_first = await asyncio.to_thread(quarantine.start_of, git, work) is None
+        if is_first:
+            await asyncio.to_thread(quarantine.begin, git, work, refs)
         if not await asyncio.to_thread(quarantine.is_known, git, refs):
-            await self._converse(lambda fds: quarantine.take(git, refs, fds=fds))
+            await self._converse(lambda fds: quarantine.take(git, refs, fds=fds, is_first=is_first))
+        if is_first and refs.head is not None:
+            await asyncio.to_thread(git.run, "update-ref", quarantine.START, refs.head)
         name = self._plan.spec.name
         return await asyncio.to_thread(
             settle, git, self._work, sandbox=name, last=last, uncommitted=uncommitted

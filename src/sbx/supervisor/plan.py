@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sbx.errors import PermanentError
 from sbx.image.store import ImageStore
+from sbx.sandbox.git import GitMode
 from sbx.sandbox.parts import Accel, GuestTools, Layer, RuntimeBundle
 from sbx.sandbox.ports import Publication
 from sbx.sandbox.spec import Mount, SandboxSpec
@@ -60,15 +61,19 @@ class Plan:
         """
         spec = self.spec
         patterns: list[str] = []
-        if spec.git is not None and spec.mounts:  # the user's own file counts, committed or not
+        if (
+            spec.git is not None and spec.git.url is None and spec.mounts
+        ):  # the user's own file counts, committed or not
             patterns += read_patterns(spec.git.repository)
         patterns += spec.masks
         empty = private_folder(self.folder / names.EMPTY)
-        guards_git = spec.git is None and not spec.git_unsafe
+        # The worktree of branch mode is nothing that git of the host is to be used in.
+        plain = 1 if spec.git is not None and spec.git.mode is GitMode.BRANCH else 0
+        if spec.git_unsafe:
+            plain = len(spec.mounts)
         found = mask_shields(spec.mounts, patterns, spec.private_paths, empty)
-        if guards_git:
-            found += git_shields(spec.mounts, empty)
-        return found, gate_rules(spec.mounts, patterns, empty, guards_git=guards_git)
+        found += git_shields(spec.mounts[plain:], empty)
+        return found, gate_rules(spec.mounts, patterns, empty, guarded_from=plain)
 
     def cgroup(self) -> AbstractContextManager[Cgroup | None]:
         """The limits of this sandbox on the host; None where the host does not let us set any."""

@@ -106,6 +106,12 @@ PRIVATE = Requirement(
     deadline_s=60,
     hint="See supervisor.log in the sandbox's folder",
 )
+CLONE = Requirement(
+    name="clone",
+    description="the clone of the repository",
+    deadline_s=1800,
+    hint="Try again: sbx run --name NAME. A large one: clone it yourself and name the folder",
+)
 GIT = Requirement(
     name="git",
     description="the sandbox's Git repository",

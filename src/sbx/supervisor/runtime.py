@@ -145,7 +145,8 @@ async def bring_up(
             async with events.phase(readiness.PRIVATE):
                 await while_alive(machine, mount_private(spec, runtime.open_session))
         if spec.git is not None:
-            async with events.phase(readiness.GIT):
+            step = readiness.GIT if spec.git.url is None else readiness.CLONE
+            async with events.phase(step):
                 await while_alive(machine, guest_git.set_up(spec, runtime.open_session))
         await while_alive(machine, runtime.log_in(spec.user))
         yield runtime

@@ -96,9 +96,12 @@ def mask_shields(
 
 
 def gate_rules(
-    mounts: Sequence[Mount], patterns: Sequence[str], empty: Path, *, guards_git: bool
+    mounts: Sequence[Mount], patterns: Sequence[str], empty: Path, *, guarded_from: int
 ) -> GateRules:
-    """What holds for names beyond what is covered at the start; `mounts` are the user's own."""
+    """What holds for names beyond what is covered at the start; `mounts` are the user's own.
+
+    Git's own files are guarded in those from number `guarded_from` on.
+    """
     masks: dict[int, tuple[str, ...]] = {}
     fixed: set[bytes] = set()
     for number, mount in enumerate(mounts):
@@ -110,7 +113,7 @@ def gate_rules(
             fixed.add(b"%d/" % number + IGNORE_FILE.encode())
     guarded = [n for n, mount in enumerate(mounts) if not (mount.read_only or mount.is_file)]
     return GateRules(
-        guarded=frozenset(guarded if guards_git else ()),
+        guarded=frozenset(number for number in guarded if number >= guarded_from),
         masks=masks,
         covers=(empty / "file", private_folder(empty / "folder")) if masks else (),
         fixed=frozenset(fixed),

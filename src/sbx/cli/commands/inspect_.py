@@ -67,7 +67,7 @@ def _head(one: SandboxStatus) -> list[tuple[str, str]]:
 def _mounts(one: SandboxStatus) -> list[tuple[str, str]]:
     work = one.spec.git
     if work is not None and work.mode is GitMode.CLONE:
-        clone = [("workspace", f"{work.repository} (clone)")]
+        clone = [("workspace", f"{work.origin} (clone)")]
         return [*clone, *_shared(one), ("workdir", one.spec.workdir)]
     if not one.spec.mounts:
         return [("workspace", "none · no workspace bind mount"), ("workdir", one.spec.workdir)]
@@ -84,9 +84,11 @@ def _git(one: SandboxStatus) -> list[tuple[str, str]]:
     if work is None:
         return []
     lines = [
-        ("repository", str(work.repository)),
+        ("repository", work.origin),
         (work.mode.value, f"{work.branch or 'detached'}, from {work.start[:12]}"),
     ]
+    if work.url is not None:
+        lines = [("clone", work.url)]
     if state is not None:
         ahead = f"{state.ahead} commits ahead, {state.uncommitted} files with uncommitted changes"
         lines.append(("", ahead))

@@ -39,6 +39,9 @@ sbx run --rm shell . -- -c 'make test'
 # Attach to a sandbox by its name, from anywhere
 sbx run --name shell-myproject
 
+# In a clone of a repository, without a folder of this machine
+sbx run shell https://github.com/me/app --clone
+
 # Start it, keep it running, and go on
 sbx run -d shell .
 """
@@ -187,8 +190,10 @@ def _check_same(app: App, found: SandboxStatus, agent: str, paths: Sequence[str]
 
 
 def _is_workspace(app: App, found: SandboxStatus, paths: Sequence[str]) -> bool:
-    source = creation.mounts(app, paths)[0].source
     work = found.spec.git
+    if work is not None and work.url is not None:
+        return paths[0] == work.url
+    source = creation.mounts(app, paths)[0].source
     if work is not None:
         return source.is_relative_to(work.repository)
     return source == _primary(found)

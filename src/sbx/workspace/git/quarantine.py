@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sbx.errors import PermanentError
@@ -39,6 +40,10 @@ class GuestRefs:
     wip: str | None
     head: str | None  # what is checked out inside
 
+    def wanted_values(self) -> list[str]:
+        """The commits."""
+        return [*self.heads.values(), *filter(None, (self.wip, self.head))]
+
     def wanted(self) -> dict[str, str]:
         """The guest's ref -> ours."""
         found = {f"refs/heads/{name}": HEADS + name for name in self.heads}
@@ -64,6 +69,8 @@ def make_quarantine(path: Path, work: GitWorkspace) -> Git:
     shallow = work.common_dir / "shallow"
     if shallow.is_file():
         (path / "shallow").write_bytes(shallow.read_bytes())
+    if work.url is not None:
+        return git  # it starts from what the sandbox clones
     git.run("update-ref", START, work.start)
     git.run("update-ref", HEAD, work.start)
     if work.branch is not None:
@@ -122,8 +129,22 @@ def known(git: Git) -> GuestRefs:
     return GuestRefs(heads=heads, wip=values.get(WIP), head=values.get(HEAD))
 
 
-def take(git: Git, refs: GuestRefs, *, fds: tuple[int, int]) -> None:
-    """Bring objects over and let our refs follow.
+def start_of(git: Git, work: GitWorkspace) -> str | None:
+    """The commit that a sandbox started from; None where its clone is empty or not made yet."""
+    return work.start or git.commit(START)
+
+
+def begin(git: Git, work: GitWorkspace, refs: GuestRefs) -> Git:
+    """Prepare for the first that comes from a clone of a URL: its object format is known now."""
+    found = next(iter(refs.wanted_values()), None)
+    if found is not None and len(found) == 64 and work.object_format == "sha1":
+        shutil.rmtree(git.git_dir)
+        return make_quarantine(git.git_dir, replace(work, object_format="sha256"))
+    return git
+
+
+def take(git: Git, refs: GuestRefs, *, fds: tuple[int, int], is_first: bool = False) -> None:
+    """Bring objects over and let our refs follow; the first time without what was before.
 
     Raises:
         CommandError: an object is not as it must be, links are missing, or a bound was hit.
@@ -133,9 +154,10 @@ def take(git: Git, refs: GuestRefs, *, fds: tuple[int, int]) -> None:
     # First what is gone: `a` may stand in the way of `a/b`.
     _delete(git, sorted(gone))
     lines = "".join(f"+{theirs}:{mine}\n" for theirs, mine in wanted.items())
+    depth = ["--depth=1"] if is_first else []
     _talking(git).run(
         "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
-        "--stdin", _address(fds),
+        *depth, "--stdin", _address(fds),
         stdin=os.fsencode(lines), pass_fds=fds, timeout_s=_TAKE_TIMEOUT_S,
     )  # fmt: skip
 
@@ -172,6 +194,12 @@ def count_unmerged(work: GitWorkspace, *, sandbox: str, kept: str | None) -> int
         mine += [f"--glob=refs/heads/{own}"]
     text = git.text("rev-list", "--count", *mine, "--not", *excluded, "--branches", "--tags",
                     f"--exclude=sandbox-{sandbox}/*", "--remotes")  # fmt: skip
+    return int(text)
+
+
+def count_new(git: Git) -> int:
+    """Commits of a sandbox's branches and of what is checked out since its start."""
+    text = git.text("rev-list", "--count", f"--glob={HEADS}*", HEAD, "--not", START)
     return int(text)
 
 

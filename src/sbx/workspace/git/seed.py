@@ -122,6 +122,14 @@ def mounts(work: GitWorkspace, seed: Path) -> tuple[Mount, ...]:
     return tuple(found)
 
 
+def write_scripts(seed: Path) -> None:
+    """Write what is the same for all."""
+    for name, text in {**_SCRIPTS, "hook": _HOOK}.items():
+        (seed / name).write_text(text)
+    for name in (_WAKE, _EMPTY):
+        (seed / name).write_bytes(b"")
+
+
 def write_seed(
     work: GitWorkspace,
     seed: Path,
@@ -137,10 +145,7 @@ def write_seed(
     repository = seed / "repository"
     for folder in ("hooks", "info", "objects/info", "objects/pack", "refs/heads", "refs/tags"):
         (repository / folder).mkdir(parents=True)
-    for name, text in _SCRIPTS.items():
-        (seed / name).write_text(text)
-    for name in (_WAKE, _EMPTY):
-        (seed / name).write_bytes(b"")
+    write_scripts(seed)
     (seed / _GITFILE).write_text(f"gitdir: {_BRANCH_GIT_DIR}\n")
     head = f"ref: refs/heads/{work.branch}" if work.branch is not None else work.start
     (repository / "HEAD").write_text(head + "\n")

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from sbx.sandbox.git import GitMode, GitState, GitWorkspace
 from sbx.workspace.git.branch import has_worktree, refresh_index
 from sbx.workspace.git.door import Git
-from sbx.workspace.git.quarantine import PUBLIC, count_ahead, known, publish
+from sbx.workspace.git.quarantine import PUBLIC, count_ahead, known, publish, start_of
 
 
 def settle(
@@ -24,17 +24,18 @@ def settle(
     Raises:
         CommandError: git could not.
     """
-    refs = known(git)
+    refs, start = known(git), start_of(git, work)
     # A clone is the sandbox's own: what is checked out there counts, whatever it is called.
     is_branch = work.mode is GitMode.BRANCH and work.branch is not None
     head = refs.heads.get(work.branch or "") if is_branch else refs.head
     state = GitState(
         at=datetime.now(UTC),
         head=head,
-        ahead=count_ahead(git, head, start=work.start) if head else 0,
+        ahead=count_ahead(git, head, start=start) if head and start else 0,
         uncommitted=uncommitted,
     )
-    publish(git, work, sandbox=sandbox)
+    if work.url is None:
+        publish(git, work, sandbox=sandbox)
     if work.mode is GitMode.BRANCH and head is not None:
         problem = _move_branch(work, sandbox, head, before=last.head if last else None)
         return replace(state, problem=problem)
