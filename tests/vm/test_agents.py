@@ -30,17 +30,10 @@ pytestmark = pytest.mark.timeout(600)  # a first use installs the agent, under e
 BROKEN = "def add(a, b):\n    return a - b\n"
 MENDED = "def add(a, b):\n    return a + b\n"
 TEST = """\
-import unittest
-
 from calc import add
 
-
-class Adds(unittest.TestCase):
-    def test_add(self):
-        self.assertEqual(add(2, 3), 5)
-
-
-unittest.main()
+assert add(2, 3) == 5, "add is wrong"
+print("passed")
 """
 
 
@@ -155,7 +148,7 @@ def test_an_agent_mends_a_failing_test(
             "run", name, str(work), "--name", name, "--", *agent.asked, "fix the failing test",
             timeout_s=500,
         ).ok()  # fmt: skip
-        assert FINISHED in done.text
+        assert FINISHED in done.text, done.describe()
         assert hashlib.sha256(MENDED.encode()).hexdigest() in done.text, done.describe()
         assert (work / "calc.py").read_text() == MENDED
         asked = internet.seen(Kind.HTTP, agent.model)
