@@ -19,6 +19,9 @@ from sbx.sandbox.spec import Mount, Resources
 from sbx.sandbox.units import GIB, MIB
 from sbx.store.paths import find_paths
 from sbx.system.cgroup import CgroupLimits, find_support, make_cgroup
+from sbx.system.files import owned_fd
+from sbx.system.jail import Jail
+from sbx.system.process import run
 from sbx.vm.disk import create_disk, open_disk
 from sbx.vm.machine import Machine, MachineConfig, start_machine
 from sbx.vm.outcome import EndReason, MachineEnd
@@ -294,3 +297,19 @@ def test_limits_hold_the_whole_machine(config: MachineConfig) -> None:
         await machine.ended.wait()  # removing the cgroup killed what was in it
 
     assert use(config, body).end.reason is EndReason.KILLED
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_nothing_begins_in_a_jail_whose_starter_is_dead(
+    runtime: RuntimeBundle, is_held: bool
+) -> None:
+    """bwrap cannot tell: its starter may die before it asks to die with it."""
+    alive, ours = os.pipe2(os.O_CLOEXEC)
+    with owned_fd(alive):
+        if not is_held:
+            os.close(ours)
+        command = Jail(root=runtime.root, alive_fd=alive).command(["busybox", "echo", "begun"])
+        done = run(command, pass_fds=(alive,), timeout_s=30, check=False)
+        if is_held:
+            os.close(ours)
+    assert done.stdout == (b"begun\n" if is_held else b"")

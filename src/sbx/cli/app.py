@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from sbx.lifecycle.standby import Standby
     from sbx.store.paths import Paths
     from sbx.store.settings import Settings
 
@@ -33,6 +34,7 @@ class App:
     format: Format = Format.TABLE
     timings: bool = False  # show where the time of a start went
     printed: bool = False  # a document is on standard output
+    standby: Standby | None = None  # a supervisor that is loaded for the start that will come
 
     @cached_property
     def paths(self) -> Paths:

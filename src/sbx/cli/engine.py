@@ -54,6 +54,14 @@ def begin(app: App) -> None:
     set_up_logs(debug=app.debug)
 
 
+def expect_start(app: App) -> None:
+    """Load a supervisor while the command makes up its mind; without a start it is ended."""
+    from sbx.lifecycle.standby import Standby
+
+    if app.standby is None:
+        app.standby = Standby(app.paths)
+
+
 def list_all(app: App) -> tuple[SandboxStatus, ...]:
     """Every readable sandbox, by name."""
     from sbx.lifecycle import status as asked
@@ -120,10 +128,11 @@ def template_layers(app: App) -> frozenset[str]:
 
 def create(app: App, request: CreateRequest, progress: Progress) -> SandboxStatus:
     """Make a sandbox and start it (raises as the lifecycle's `create`)."""
+    expect_start(app)
     from sbx.lifecycle.create import create as make
 
     with start_listener(request.name, progress) as listener:
-        made = make(app.paths, request, progress=progress, listener=listener)
+        made = make(app.paths, request, progress=progress, listener=listener, standby=app.standby)
     from sbx.cli import timings
 
     timings.show(app, request.name)
@@ -140,10 +149,13 @@ def prepare_agent(app: App, request: CreateRequest, progress: Progress) -> Templ
 
 def start(app: App, name: str, progress: Progress) -> SandboxStatus:
     """Bring a sandbox up if it is not (raises as the lifecycle's `start`)."""
+    expect_start(app)
     from sbx.lifecycle.start import start as bring_up
 
     with start_listener(known(name), progress) as listener:
-        running = bring_up(app.paths, name, progress=progress, listener=listener)
+        running = bring_up(
+            app.paths, name, progress=progress, listener=listener, standby=app.standby
+        )
     from sbx.cli import timings
 
     timings.show(app, name)

@@ -124,6 +124,9 @@ def _invoke(app: App, args: list[str]) -> int:
             status: object = root.invoke(ctx)
     except click.exceptions.Exit as end:
         return end.exit_code
+    finally:
+        if app.standby is not None:
+            app.standby.close()
     return status if isinstance(status, int) else ExitStatus.OK
 
 

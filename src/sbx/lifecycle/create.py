@@ -13,6 +13,7 @@ from sbx.lifecycle.base import find_template
 from sbx.lifecycle.leftovers import sweep_builders
 from sbx.lifecycle.remove import forget_rules, remove
 from sbx.lifecycle.request import CreateRequest
+from sbx.lifecycle.standby import Standby
 from sbx.lifecycle.start import Listener, start
 from sbx.lifecycle.status import status
 from sbx.sandbox.name import check_name
@@ -34,7 +35,12 @@ _UUID = Path("/proc/sys/kernel/random/uuid")  # a new one each time (random(4));
 
 
 def create(
-    where: Paths, request: CreateRequest, *, progress: Progress, listener: Listener
+    where: Paths,
+    request: CreateRequest,
+    *,
+    progress: Progress,
+    listener: Listener,
+    standby: Standby | None = None,
 ) -> SandboxStatus:
     """Make a sandbox and start it; on an interrupt nothing of it stays.
 
@@ -65,7 +71,9 @@ def create(
         _make_branch(where, spec)
         if request.kits is not None:
             _apply_rules(where, request)
-        now = start(where, request.name, progress=progress, listener=listener, is_new=True)
+        now = start(
+            where, request.name, progress=progress, listener=listener, is_new=True, standby=standby
+        )
     except SbxError:
         raise
     except BaseException:

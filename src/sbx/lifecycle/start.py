@@ -7,40 +7,43 @@ import contextlib
 import json
 import os
 import socket
-import sys
 from collections.abc import Callable, Generator
-from pathlib import Path
 
-import sbx
 from sbx.control.client import connect
 from sbx.control.messages import MAX_LINE_BYTES, Request, StartEvent, Verb, to_error
 from sbx.errors import ConflictError, PermanentError, SbxError
 from sbx.image.store import ImageStore
+from sbx.lifecycle.standby import Standby
 from sbx.lifecycle.status import status
 from sbx.sandbox.spec import SandboxSpec
 from sbx.sandbox.state import State
 from sbx.sandbox.status import SandboxStatus
-from sbx.secret.vaults import keychain_environment
 from sbx.store import paths as names
 from sbx.store import records
 from sbx.store.paths import Paths, make_private
 from sbx.system import codec
-from sbx.system.files import private_folder
+from sbx.system.files import owned_fd, private_folder
 from sbx.system.locks import hold_lock, hold_slot
-from sbx.system.process import base_env, popen
 from sbx.system.progress import Progress
 
 Listener = Callable[[StartEvent], None]
 
 _STOP_TIMEOUT_S = 60.0
-# Of the settings about proxies (docs/settings.md); a supervisor has no other way to learn them.
-_PROXY_VARIABLES = ("DOCKER_SANDBOXES_PROXY", "DOCKER_SANDBOXES_NO_PROXY")
+_LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 
 def start(
-    where: Paths, name: str, *, progress: Progress, listener: Listener, is_new: bool = False
+    where: Paths,
+    name: str,
+    *,
+    progress: Progress,
+    listener: Listener,
+    is_new: bool = False,
+    standby: Standby | None = None,
 ) -> SandboxStatus:
     """Bring a sandbox up, or wait until somebody else's start is over; returns when it is ready.
+
+    A `standby` supervisor is used if one is needed; the caller closes it.
 
     Parts that are missing, after an upgrade of ours or a loss, are built first. A caller that is
     interrupted takes its own start back.
@@ -63,7 +66,7 @@ def start(
                 _await_ready(where, now)
             case _:
                 ImageStore(where.cache).prepare_machine(progress)
-                _launch(where, now, listener)
+                _launch(where, now, listener, standby)
                 if spec.recipe.startup and not is_new:
                     _run_startup(where, spec)
         return status(where, name)
@@ -91,7 +94,7 @@ def _await_ready(where: Paths, now: SandboxStatus) -> None:
         client.ask(Request(verb=Verb.READY), timeout_s=None)
 
 
-def _launch(where: Paths, now: SandboxStatus, listener: Listener) -> None:
+def _launch(where: Paths, now: SandboxStatus, listener: Listener, standby: Standby | None) -> None:
     private_folder(where.run_folder(now.spec.id))
     # Boots are bound to the processor: as many at once as there are cores end soonest, all of them.
     slots = max(os.cpu_count() or 1, 1)
@@ -100,7 +103,7 @@ def _launch(where: Paths, now: SandboxStatus, listener: Listener) -> None:
         _report_sockets() as (ours, theirs),
     ):
         try:
-            _spawn(where, now.spec.name, report=theirs.fileno(), slot=slot)
+            _hand_over(where, now.spec.name, standby, report=theirs.fileno(), slot=slot)
             theirs.close()
             os.close(slot)  # the supervisor has it, and gives it back when the guest is up
             _follow(ours, listener)
@@ -116,44 +119,15 @@ def _report_sockets() -> Generator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-def _spawn(where: Paths, name: str, *, report: int, slot: int) -> None:
-    folder = where.sandbox(name)
-    log = os.open(
-        folder / names.SUPERVISOR_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
-    )
-    args = [
-        sys.executable,
-        "-P",
-        "-m",
-        "sbx.supervisor",
-        "--report-fd",
-        str(report),
-        "--slot-fd",
-        str(slot),
-    ]
-    for option, path in (("state", where.state), ("config", where.config), ("cache", where.cache)):
-        args += [f"--{option}", str(path)]
-    try:
-        child = popen(
-            [*args, "--runtime", str(where.runtime), name],
-            env={
-                **base_env(),
-                **{name: os.environ[name] for name in _PROXY_VARIABLES if name in os.environ},
-                **keychain_environment(),
-                "PYTHONPATH": str(Path(sbx.__file__).parent.parent),
-            },
-            cwd=Path("/"),
-            stdout=log,
-            stderr=log,
-            pass_fds=(report, slot),
-            new_session=True,
-        )
-    finally:
-        os.close(log)
-    if child.wait() != 0:  # it forks and leaves the parent at once, so that nobody has to reap it
-        raise PermanentError(
-            "the supervisor did not start", hint=f"See: {folder / names.SUPERVISOR_LOG}"
-        )
+def _hand_over(where: Paths, name: str, standby: Standby | None, *, report: int, slot: int) -> None:
+    """Give a supervisor its orders: the one that is loaded, else a new one."""
+    path = where.sandbox(name) / names.SUPERVISOR_LOG
+    with owned_fd(os.open(path, _LOG_FLAGS, 0o600)) as log:
+        if standby is not None and standby.order(name, report=report, slot=slot, log=log):
+            return
+        with contextlib.closing(Standby(where, log=log)) as fresh:
+            if not fresh.order(name, report=report, slot=slot, log=log):
+                raise PermanentError("the supervisor did not start", hint=f"See: {path}")
 
 
 def _follow(report: socket.socket, listener: Listener) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol, cast
 
 from sbx.credential.values import Value
@@ -18,6 +17,7 @@ from sbx.secret.entries import VaultKind
 from sbx.store.paths import Paths
 from sbx.system import codec
 from sbx.system.files import read_bounded, write_atomic
+from sbx.system.session_bus import session_bus
 
 VALUES = "secret-values.json"
 NO_KEYCHAIN = "no keychain was found: secrets are kept in a file that only its permissions protect"
@@ -155,21 +155,6 @@ def open_vault(where: Paths, kind: VaultKind) -> Vault:
 def best_vault(where: Paths) -> Vault:
     """Where new values go."""
     return find_keychain(where) or FileVault(where)
-
-
-def keychain_environment() -> dict[str, str]:
-    """What a process of ours needs to find the keychain."""
-    address = session_bus()
-    return {} if address is None else {"DBUS_SESSION_BUS_ADDRESS": address}
-
-
-def session_bus() -> str | None:
-    """The address of the user's D-Bus session, if there is one."""
-    if address := os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
-        return address
-    folder = os.environ.get("XDG_RUNTIME_DIR", "")
-    path = Path(folder, "bus")
-    return f"unix:path={path}" if folder.startswith("/") and path.is_socket() else None
 
 
 def _refused(error: Exception) -> TransientError:

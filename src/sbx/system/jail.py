@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+# bwrap asks to die with its parent when it has begun, and cannot know that the parent is dead by
+# then. Whoever still holds the pipe at this point was there when it asked. `-t 0` only looks.
+_UNLESS_ALONE = 'if read -r -t 0 _ <&{}; then exit 1; fi; exec "$@"'
+
 
 class BindKind(Enum):
     """How a host path appears in the jail."""
@@ -41,6 +45,7 @@ class Jail:
     user: int | None = None  # our own uid and gid as the program sees them; None: unchanged
     seccomp_fd: int | None = None  # a classic BPF program to load before the program starts
     shares_network: bool = False  # the only thing that is not unshared, then
+    alive_fd: int | None = None  # a pipe that its starter holds open: without it, nothing begins
     info_fd: int | None = None  # where bwrap writes `child-pid`, as JSON
 
     def command(self, program: Sequence[str | Path]) -> list[str]:
@@ -73,4 +78,8 @@ class Jail:
             args += ["--seccomp", str(self.seccomp_fd)]
         if self.info_fd is not None:
             args += ["--info-fd", str(self.info_fd)]
-        return [*args, "--", *(str(part) for part in program)]
+        if self.alive_fd is not None:
+            args += ["--", "busybox", "sh", "-c", _UNLESS_ALONE.format(self.alive_fd), "sh"]
+        else:
+            args.append("--")
+        return [*args, *(str(part) for part in program)]

@@ -66,6 +66,9 @@ class Completed:
     stderr: bytes
 
 
+NOWHERE = subprocess.DEVNULL  # for a stream of a child
+
+
 def base_env() -> dict[str, str]:
     """The environment that children get unless they are given another one."""
     env = {name: os.environ[name] for name in _INHERITED if name in os.environ}

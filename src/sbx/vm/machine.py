@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import signal
 import socket
@@ -21,6 +22,7 @@ from pathlib import Path
 from sbx.errors import ConflictError, PermanentError, SbxError, TransientError
 from sbx.sandbox.parts import Accel, GuestTools, RuntimeBundle
 from sbx.sandbox.spec import Resources
+from sbx.system.files import owned_fd
 from sbx.system.jail import Jail
 from sbx.system.pidfd import ProcessHandle, last_descendant
 from sbx.system.process import spawn
@@ -246,18 +248,21 @@ async def _start_qemu(stack: AsyncExitStack, config: MachineConfig, ends: Endpoi
     stack.callback(transport.close)
     pipe, _ = await loop.connect_read_pipe(lambda: stderr, ends.stderr)
     stack.callback(pipe.close)
-    process = await spawn(
-        _command(config, ends.inherited),
-        stdout=ends.stderr_writer,
-        stderr=ends.stderr_writer,
-        pass_fds=(*ends.inherited.all(), *_memory_fds(config)),
-    )
+    alive, ours = os.pipe2(os.O_CLOEXEC)
+    stack.callback(os.close, ours)
+    with owned_fd(alive):
+        process = await spawn(
+            _command(config, ends.inherited, alive),
+            stdout=ends.stderr_writer,
+            stderr=ends.stderr_writer,
+            pass_fds=(*ends.inherited.all(), *_memory_fds(config), alive),
+        )
     watch = Watch(process, console=console, stderr=stderr)
     stack.push_async_callback(watch.kill)
     return watch
 
 
-def _command(config: MachineConfig, inherited: MachineDescriptors) -> list[str]:
+def _command(config: MachineConfig, inherited: MachineDescriptors, alive: int) -> list[str]:
     if config.memory is not None:
         inherited = replace(inherited, memory=config.memory)
     devices = machine_devices(
@@ -267,7 +272,7 @@ def _command(config: MachineConfig, inherited: MachineDescriptors) -> list[str]:
         fds=inherited,
         incoming=config.restored,
     )
-    return Jail(root=config.runtime.root).command(render(devices))
+    return Jail(root=config.runtime.root, alive_fd=alive).command(render(devices))
 
 
 def _memory_fds(config: MachineConfig) -> tuple[int, ...]:

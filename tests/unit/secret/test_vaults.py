@@ -10,8 +10,9 @@ import pytest
 from sbx.credential.values import Value
 from sbx.errors import PermanentError, TransientError
 from sbx.secret.entries import VaultKind
-from sbx.secret.vaults import VALUES, FileVault, best_vault, open_vault, session_bus
+from sbx.secret.vaults import VALUES, FileVault, best_vault, open_vault
 from sbx.store.paths import make_private
+from sbx.system.session_bus import session_bus
 from tests.unit.secret.test_entries import paths
 
 

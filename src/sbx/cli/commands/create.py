@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import click
 
-from sbx.cli import creation, engine, views
+from sbx.cli import engine
 from sbx.cli.app import App, Format
 from sbx.cli.creation_options import Typed, creation_options
 from sbx.cli.group import Command
 from sbx.cli.options import format_options, pass_app
 from sbx.cli.output import clean, emit, note, out, talk
-from sbx.cli.policy.first_run import ensure_posture
 from sbx.cli.progress import Steps
 
 _EXAMPLES = """
@@ -40,6 +39,10 @@ def command(app: App, agent: str, paths: tuple[str, ...], typed: Typed) -> None:
     Without a PATH nothing of the host is shared.
     """
     engine.begin(app)
+    engine.expect_start(app)
+    from sbx.cli import creation, views
+    from sbx.cli.policy.first_run import ensure_posture
+
     wanted = creation.want(app, agent, paths, typed)
     name, taken = creation.new_name(app, wanted)
     request = creation.request(app, wanted, name=name)
