@@ -22,6 +22,7 @@ from sbx.cli.exit_status import ExitStatus
 from sbx.cli.group import Root
 from sbx.cli.report import report_crash, report_error, report_os_error, report_usage
 from sbx.errors import SbxError
+from sbx.system.outgoing import go_out_by
 
 _EXAMPLES = """
 # A login shell in a sandbox that sees the current folder
@@ -82,7 +83,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return complete(root, os.environ["_SBX_COMPLETE"])
     app = App()
+    go_out_by(lambda host, port: _own_proxy(app, host, port))
     return guarded(app, lambda: _invoke(app, args), args)
+
+
+def _own_proxy(app: App, host: str, port: int) -> str | None:
+    from sbx.cli.own_way import own_proxy
+
+    return own_proxy(app, host, port)
 
 
 def guarded(app: App, act: Callable[[], int], argv: Sequence[str] = ()) -> int:

@@ -13,19 +13,19 @@ import hashlib
 import http.client
 import json
 import re
-import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
-from typing import IO, cast
+from typing import cast
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from sbx.errors import TransientError
 from sbx.kit.findings import KitError
 from sbx.kit.reference import DEFAULT_REGISTRY, OciKit
+from sbx.system.fetch import open_url
 from sbx.system.files import sha256_file
 from sbx.system.text import printable
 
@@ -285,16 +285,6 @@ def digest_of(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Redirects are followed by us, without what must not go along."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str,
-        headers: http.client.HTTPMessage, newurl: str,
-    ) -> None:  # fmt: skip
-        return None
-
-
 def _exchange(request: urllib.request.Request, limit: int) -> _Answer:
     with _open(request) as response:
         try:
@@ -308,17 +298,10 @@ def _exchange(request: urllib.request.Request, limit: int) -> _Answer:
 
 def _open(request: urllib.request.Request) -> http.client.HTTPResponse | urllib.error.HTTPError:
     """Send a request; the answer, whatever its status."""
-    opener = urllib.request.build_opener(
-        urllib.request.HTTPSHandler(context=ssl.create_default_context()), _NoRedirects()
-    )
-    request.add_header("User-Agent", "opensbx")
     try:
-        found: http.client.HTTPResponse = opener.open(request, timeout=_TIMEOUT_S)
-    except urllib.error.HTTPError as error:
-        return error
+        return open_url(request, timeout_s=_TIMEOUT_S)
     except (OSError, http.client.HTTPException) as error:
         raise _unreachable(request.host, error) from error
-    return found
 
 
 def _unreachable(host: str, error: Exception) -> TransientError:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import ssl
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from typing import IO, cast
+from typing import cast
 from urllib.parse import urlencode, urlsplit
 
 from sbx.errors import TransientError, UserError
+from sbx.system.fetch import open_url
 from sbx.system.text import printable
 
 _LIMIT_BYTES = 256 * 1024
@@ -73,28 +72,11 @@ def post_form(url: str, fields: dict[str, str]) -> Reply:
     return _exchange(urllib.request.Request(check_url(url), urlencode(fields).encode()))  # noqa: S310 - checked
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Another address was not asked for."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str,
-        headers: http.client.HTTPMessage, newurl: str,
-    ) -> None:  # fmt: skip
-        return None
-
-
 def _exchange(request: urllib.request.Request) -> Reply:
-    opener = urllib.request.build_opener(
-        urllib.request.HTTPSHandler(context=ssl.create_default_context()), _NoRedirects()
-    )
-    request.add_header("User-Agent", "opensbx")
     request.add_header("Accept", "application/json")
     try:
-        with opener.open(request, timeout=_TIMEOUT_S) as response:
-            return Reply(response.status, _object(response.read(_LIMIT_BYTES)))
-    except urllib.error.HTTPError as error:
-        with error:
-            return Reply(error.code, _object(error.read(_LIMIT_BYTES)))
+        with open_url(request, timeout_s=_TIMEOUT_S) as response:
+            return Reply(response.status or 0, _object(response.read(_LIMIT_BYTES)))
     except (OSError, http.client.HTTPException) as error:
         why = getattr(error, "reason", error)
         raise TransientError(f"cannot reach `{request.host}`: {printable(why)}") from error

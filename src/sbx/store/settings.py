@@ -145,6 +145,13 @@ CATALOGUE: tuple[Key, ...] = (
         check=_no_proxy,
     ),
     Key(
+        name="no_proxy.daemon",
+        type=Type.STRING,
+        default="",
+        description="The same for what sbx itself fetches, before `no_proxy`",
+        check=_no_proxy,
+    ),
+    Key(
         name="no_proxy.sandbox",
         type=Type.STRING,
         default="",
@@ -174,6 +181,13 @@ CATALOGUE: tuple[Key, ...] = (
         default="",
         description="Proxy of your network: URL, PAC file, `direct`, or `system` (HTTPS_PROXY ...)",
         requires_restart=True,
+        check=_proxy,
+    ),
+    Key(
+        name="proxy.daemon",
+        type=Type.STRING,
+        default="",
+        description="The same for what sbx itself fetches, before `proxy`; an http:// URL",
         check=_proxy,
     ),
     Key(
