@@ -25,7 +25,7 @@ from sbx.secret.logins import SHOWN
 from sbx.secret.source import CredentialSource
 from sbx.secret.store import new_entry, read_value, save
 from sbx.store.paths import Paths
-from tests.kit.token_server import TokenServer
+from tests.kit.token_server import TokenServer, challenge_of
 from tests.unit.proxy.api import Held, World
 from tests.unit.proxy.proxies import LOOPBACK, Proxies, server
 from tests.unit.secret.test_entries import paths
@@ -70,7 +70,7 @@ class Setting:
         return int(head.split()[1]), rest
 
     async def log_in(self) -> tuple[int, bytes]:
-        code = self.tokens.authorize("verifier-of-the-guest")
+        code = self.tokens.authorize(challenge_of("verifier-of-the-guest"))
         return await self.ask(
             "/v1/oauth/token",
             {

@@ -39,8 +39,8 @@ def _git(*arguments: str | Path) -> None:
     subprocess.run(["git", *arguments], env=_ENV, check=True)
 
 
-async def serve_git(exchange: Exchange, folder: Path) -> None:
-    """Answer a request below `/git/` by `git http-backend`."""
+async def serve_git(exchange: Exchange, folder: Path, below: str = "/git") -> None:
+    """Answer a request below a path by `git http-backend`."""
     headers = dict(exchange.seen.headers)
     body = await exchange.body()
     child = await asyncio.create_subprocess_exec(
@@ -51,7 +51,7 @@ async def serve_git(exchange: Exchange, folder: Path) -> None:
             **_ENV,
             "GIT_PROJECT_ROOT": str(folder),
             "GIT_HTTP_EXPORT_ALL": "1",
-            "PATH_INFO": exchange.path.removeprefix("/git"),
+            "PATH_INFO": exchange.path.removeprefix(below),
             "QUERY_STRING": exchange.scope["query_string"].decode(),
             "REQUEST_METHOD": exchange.scope["method"],
             "CONTENT_TYPE": headers.get("content-type", ""),

@@ -8,6 +8,7 @@ waits for a time: what is slow waits at a gate that the test opens.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import socket
 import ssl
@@ -24,6 +25,7 @@ from tests.internet.facts import HTTP_PORTS, HTTPS_PORTS, Kind
 from tests.internet.git import serve_git
 from tests.internet.log import Gates, Log
 from tests.internet.model.serve import HOSTS, Script
+from tests.kit.token_server import TokenServer
 
 _BLOCK = bytes(range(256)) * 256
 
@@ -37,6 +39,7 @@ class Web:
         self.script = Script()  # of the models
         self.files = folder / "files"
         self.repositories = folder / "git"
+        self.tokens = TokenServer()
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -161,6 +164,37 @@ async def _git(web: Web, exchange: Exchange) -> None:
     await serve_git(exchange, web.repositories)
 
 
+async def _private(web: Web, exchange: Exchange) -> None:
+    """`/private/`: the same repositories for those who have the password in the file `password`."""
+    pair = f"x-access-token:{(web.files / 'password').read_text()}".encode()
+    wanted = "Basic " + base64.b64encode(pair).decode()
+    if exchange.seen.header("authorization") != [wanted]:
+        await exchange.body()
+        await exchange.answer(b"", 401, [("www-authenticate", 'Basic realm="git"')])
+        return
+    await serve_git(exchange, web.repositories, "/private")
+
+
+async def _oauth(web: Web, exchange: Exchange) -> None:
+    """`/oauth/authorize?challenge=`: a code, as if a user agreed; `/oauth/given`: all tokens."""
+    await exchange.body()
+    if exchange.path == "/oauth/authorize":
+        await exchange.answer(web.tokens.authorize(exchange.first("challenge", "")).encode())
+    else:
+        await exchange.answer(json.dumps([web.tokens.access, web.tokens.refresh]).encode())
+
+
+async def _v1(web: Web, exchange: Exchange) -> None:
+    """`/v1/oauth/token`: a token endpoint; anything else below `/v1` is an echo."""
+    if exchange.path != "/v1/oauth/token":
+        await _echo(web, exchange)
+        return
+    body = await exchange.body()
+    kind = exchange.seen.header("content-type")
+    status, answer = web.tokens.answer(kind[0] if kind else "", body)
+    await exchange.answer(answer, status, [("content-type", "application/json")])
+
+
 async def _file(web: Web, exchange: Exchange) -> None:
     """A file that the test has put there; `/` says where one is."""
     await exchange.body()
@@ -183,9 +217,12 @@ ROUTES: dict[str, Callable[[Web, Exchange], Awaitable[None]]] = {
     "events": _events,
     "git": _git,
     "mirror": _mirror,
+    "oauth": _oauth,
+    "private": _private,
     "redirect": _redirect,
     "say": _say,
     "slow": _slow,
+    "v1": _v1,
 }
 
 

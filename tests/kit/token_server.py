@@ -11,6 +11,12 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 
+def challenge_of(verifier: str) -> str:
+    """What a client shows of its secret (RFC 7636, 4.2)."""
+    digest = hashlib.sha256(verifier.encode()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
 @dataclass
 class TokenServer:
     """Gives out tokens, and remembers which are good."""
@@ -21,11 +27,10 @@ class TokenServer:
     refresh: list[str] = field(default_factory=list[str])
     asked: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
 
-    def authorize(self, verifier: str) -> str:
+    def authorize(self, challenge: str) -> str:
         """A code, as the browser shows it after the user has agreed."""
-        digest = hashlib.sha256(verifier.encode()).digest()
         code = secrets.token_urlsafe(16)
-        self.codes[code] = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        self.codes[code] = challenge
         return code
 
     def answer(self, content_type: str, body: bytes) -> tuple[int, bytes]:
@@ -38,9 +43,7 @@ class TokenServer:
         match fields.get("grant_type"):
             case "authorization_code":
                 challenge = self.codes.pop(fields.get("code", ""), None)
-                digest = hashlib.sha256(fields.get("code_verifier", "").encode()).digest()
-                found = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-                if challenge != found:
+                if challenge != challenge_of(fields.get("code_verifier", "")):
                     return self._no(fields.get("code", ""))
             case "refresh_token":
                 if not self.refresh or fields.get("refresh_token") != self.refresh[-1]:

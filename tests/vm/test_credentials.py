@@ -7,17 +7,16 @@ is told to trust; everything else is as it is in use.
 
 from __future__ import annotations
 
-import contextlib
 import http.server
 import json
 import os
 import secrets
 import ssl
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
 import pytest
 
@@ -25,7 +24,8 @@ from sbx.policy.presets import Preset
 from sbx.policy.ruleset import RuleSet, add
 from sbx.store.paths import Paths
 from sbx.store.rules import change_policy, init_policy
-from tests.kit.installation import Family, Installation, all_pids
+from tests.kit.canaries import contains, family_of, hits, memories, places_with, process_memory
+from tests.kit.installation import Installation
 from tests.unit.policy.factories import rule
 from tests.unit.proxy.api import Held, World
 
@@ -43,10 +43,12 @@ class Keys:
     acme: str = field(default_factory=lambda: f"acme-{secrets.token_hex(20)}")
     github: str = field(default_factory=lambda: f"ghp-{secrets.token_hex(20)}")
     registry: str = field(default_factory=lambda: f"reg-{secrets.token_hex(20)}")
+    access: str = field(default_factory=lambda: f"sk-ant-oat01-{secrets.token_hex(20)}")
+    refresh: str = field(default_factory=lambda: f"sk-ant-ort01-{secrets.token_hex(20)}")
 
     def all(self) -> list[bytes]:
         return [v.encode() for v in (self.anthropic, self.openai, self.acme, self.github,
-                                     self.registry)]  # fmt: skip
+                                     self.registry, self.access, self.refresh)]  # fmt: skip
 
 
 class _Echo(http.server.BaseHTTPRequestHandler):
@@ -132,6 +134,8 @@ def _box(shared: Installation, servers: tuple[_Servers, Path], keys: Keys) -> In
 
     change_policy(where, allowed)
     shared.ok("secret", "set", "anthropic", stdin=keys.anthropic.encode())
+    tokens = {"accessToken": keys.access, "refreshToken": keys.refresh, "expiresAt": 1}
+    shared.ok("secret", "set", "anthropic", "--oauth", stdin=json.dumps(tokens).encode())
     shared.ok("secret", "set", "--registry", "ghcr.io", "--username", "me", "--password-stdin",
               stdin=keys.registry.encode())  # fmt: skip
     kept = shared.home / "github-key"
@@ -212,72 +216,15 @@ def test_no_value_is_anywhere(box: Installation, keys: Keys) -> None:
     """After real work: memory of the machine, disks, logs, state, and every process of ours."""
     sh(box, "curl -sS https://api.anthropic.com/ https://api.openai.com/ >/home/agent/out; sync")
     supervisor = int(cast("int", box.inspect(NAME)["daemon_pid"]))
-    family = set(Family.of(str(box.home)).born) - {os.getpid()}
-    assert supervisor in family
-    found: list[str] = []
-    kept = {"secret-values.json", "github-key", "acme-key"}
-    for path in (p for p in box.home.rglob("*") if p.is_file() and p.name not in kept):
-        found += _hits(str(path), path, keys)
-    for pid in all_pids():  # whoever may list processes sees these
-        for name in ("cmdline", "environ"):
-            found += _hits(f"{pid} {name}", Path(f"/proc/{pid}/{name}"), keys)
-    memories = [hit for pid in family for hit in _memories(pid)]
-    assert memories
-    for memory in memories:
-        found += _hits(str(memory), memory, keys)
-    assert found == []
+    kept = frozenset({"secret-values.json", "github-key", "acme-key"})
+    assert places_with(box, keys.all(), but=kept, supervisor=supervisor) == []
 
 
 def test_the_search_would_find_one(box: Installation, keys: Keys) -> None:
-    """The same search sees a value that is put into the machine on purpose."""
-    sh(box, f"echo {keys.registry} >/dev/shm/planted")
-    memories = [hit for pid in Family.of(str(box.home)).born for hit in _memories(pid)]
-    assert [hit for memory in memories for hit in _hits(str(memory), memory, keys)]
-
-
-def _memories(pid: int) -> list[Path]:
-    """The machine's memory: open files without a name."""
-    with contextlib.suppress(OSError):
-        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
-        return [fd for fd in descriptors if str(fd.readlink()).startswith("/memfd:")]
-    return []
-
-
-def _hits(what: str, path: Path, keys: Keys) -> list[str]:
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        return [what] if _contains(_data(file), keys.all()) else []
-    return []
-
-
-def _data(file: BinaryIO) -> Iterator[bytes]:
-    """What a file holds, without its holes: a memory of gigabytes is mostly holes."""
-    at = 0
-    try:
-        end = os.lseek(file.fileno(), 0, os.SEEK_END)
-        at = os.lseek(file.fileno(), 0, os.SEEK_DATA) if end else 0
-    except OSError:
-        end = 0  # no such file: of /proc, say
-    if not end:
-        file.seek(0)
-        yield file.read()
-        return
-    while at < end:
-        stop = os.lseek(file.fileno(), at, os.SEEK_HOLE)
-        while at < stop:
-            piece = os.pread(file.fileno(), min(stop - at, 1 << 22), at)
-            yield piece
-            at += len(piece)
-        try:
-            at = os.lseek(file.fileno(), stop, os.SEEK_DATA)
-        except OSError:
-            return  # the rest is a hole
-
-
-def _contains(pieces: Iterable[bytes], needles: list[bytes]) -> bool:
-    tail = b""
-    for piece in pieces:
-        text = tail + piece
-        if any(needle in text for needle in needles):
-            return True
-        tail = text[-64:]
-    return False
+    """The same search sees a value in a machine, and one in the memory of a process."""
+    planted = f"planted-{secrets.token_hex(20)}"
+    sh(box, f"echo {planted} >/dev/shm/planted")
+    needles = [planted.encode()]
+    found = [memory for pid in family_of(box) for memory in memories(pid)]
+    assert [hit for memory in found for hit in hits(str(memory), memory, needles)]
+    assert contains(process_memory(os.getpid()), keys.all())
