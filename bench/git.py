@@ -1,149 +1,176 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast git is inside, next to git on the host, on 20 000 files.
+"""The workspace: git on 20 000 files inside, next to git on the host, and plain files.
 
-`PYTHONPATH=src python bench/git.py [FILES] [RUNS]`. The same commands run in turns on the host and
-in three sandboxes: the folder shared directly, branch mode (files shared, repository on the
-sandbox's disk) and clone mode (all on the sandbox's disk). Times inside are taken inside, so that
-they hold no start of a session. Results go to bench/results/git.json.
+The same commands run in turns on the host and in sandboxes: the folder shared directly, branch mode
+(files shared, repository on the sandbox's disk) and clone mode (all on the sandbox's own disk,
+which is the limit). Times inside are taken inside, so that they hold no start of a session.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import statistics
 import subprocess
 import sys
-import tempfile
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
-MODES = {"direct": (), "branch": ("--branch", "bench"), "clone": ("--clone",)}
+from bench.frame.rows import Finding, Row
+from bench.frame.suite import Bench
+from tests.kit.installation import Installation
+from tests.kit.repositories import git
+
+HOST, OPEN = "host", "unguarded"
+SANDBOXES = {
+    "direct": (),
+    "branch": ("--branch", "bench"),
+    "clone": ("--clone",),
+    OPEN: ("--git-unsafe",),  # as direct, without the gate before each name that is made
+}
 COMMANDS = {
     "status": "git status --porcelain",
     "commit": "git commit -q --allow-empty -m bench",
     "log": "git log --oneline -n 1000",
 }
-# Run by Python on either side: seconds per command, the fastest of three, and those of the first.
-PROBE = """
-import subprocess, sys, time
+SMALL_FILES, SEQUENTIAL_BYTES = 1000, 64 << 20
+# Run by Python on either side: the seconds of each command, as JSON.
+GIT = """
+import json, subprocess, time
+found = {{}}
 for name, command in {commands!r}.items():
-    times = []
-    for _ in range(4):
-        began = time.monotonic()
-        subprocess.run(command.split(), check=True, stdout=subprocess.DEVNULL)
-        times.append(time.monotonic() - began)
-    print(name, min(times[1:]), times[0])
+    began = time.monotonic()
+    subprocess.run(command.split(), check=True, stdout=subprocess.DEVNULL)
+    found[name] = time.monotonic() - began
+print(json.dumps(found))
 """
+# Files that are made, read and removed; then one that is written, synced and read.
+FILES = """
+import json, os, time
+found, began = {{}}, time.monotonic()
+os.mkdir("bench-files")
+for number in range({files}):
+    with open(f"bench-files/{{number}}", "w") as file:
+        file.write("x" * 400)
+for name in os.listdir("bench-files"):
+    with open("bench-files/" + name) as file:
+        file.read()
+    os.unlink("bench-files/" + name)
+os.rmdir("bench-files")
+found["small"] = time.monotonic() - began
+began, piece = time.monotonic(), os.urandom(1 << 20)
+with open("bench-large", "wb") as file:
+    for _ in range({size} >> 20):
+        file.write(piece)
+    os.fsync(file.fileno())
+with open("bench-large", "rb") as file:
+    while file.read(1 << 20):
+        pass
+found["sequential"] = time.monotonic() - began
+os.unlink("bench-large")
+print(json.dumps(found))
+"""
+Samples = dict[str, dict[str, list[float]]]
 
 
-class Bench:
-    """A private installation on the shared parts, and one repository per mode."""
+def make_repository(top: Path, files: int) -> None:
+    """Files in folders of a hundred, and a thousand commits."""
+    for number in range(files):
+        path = top / f"d{number // 100}" / f"f{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"file {number}\n" * 20)
+    git(top, "init", "-q", "-b", "main")
+    for key, value in (("gc.auto", "0"), ("user.name", "b"), ("user.email", "b@example.org")):
+        git(top, "config", key, value)
+    git(top, "add", ".")
+    git(top, "commit", "-q", "-m", "first")
+    history = "".join(
+        f"commit refs/heads/main\ncommitter bench <bench@example.org> {number} +0000\n"
+        f"data 5\nbench\n{'from refs/heads/main^0' if number == 0 else ''}\n"
+        for number in range(1000)
+    )
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=top, check=True, input=history.encode())
+    git(top, "repack", "-a", "-d", "-q")
 
-    def __init__(self, home: Path, files: int) -> None:
-        self.home = home
-        (home / "run").mkdir(mode=0o700)
-        cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-        self.env = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(home),
-            "PYTHONPATH": str(Path(__file__).parents[1] / "src"),
-            "XDG_STATE_HOME": str(home / "state"),
-            "XDG_CONFIG_HOME": str(home / "config"),
-            "XDG_CACHE_HOME": cache,
-            "XDG_RUNTIME_DIR": str(home / "run"),
-        }
-        self._make(home / "host", files)
-        for name in MODES:
-            subprocess.run(["cp", "-a", home / "host", home / name], check=True)
-            subprocess.run(
-                ["git", "status"], cwd=home / name, check=True, stdout=subprocess.DEVNULL
+
+def measure(home: Installation, place: str, script: str, into: Samples) -> None:
+    """One turn of a script at a place."""
+    if place == HOST:
+        text = subprocess.run(
+            [sys.executable, "-c", script], cwd=home.home / HOST, check=True, capture_output=True
+        ).stdout.decode()
+    else:
+        text = home.ok("exec", place, "python3", "-c", script).text
+    for name, seconds in json.loads(text).items():
+        into.setdefault(place, {}).setdefault(name, []).append(seconds)
+
+
+def run(bench: Bench) -> Iterator[Finding]:
+    """Rows for git's commands and for files, against the sandbox's own disk."""
+    files = bench.runs(2_000, 20_000)
+    with bench.installation() as home:
+        make_repository(home.home / HOST, files)
+        for name, options in SANDBOXES.items():
+            subprocess.run(["cp", "-a", home.home / HOST, home.home / name], check=True)
+            git(home.home / name, "status")
+            home.ok("create", "-q", "--name", name, "shell", str(home.home / name), *options)
+        commands = GIT.format(commands=COMMANDS)
+        first: Samples = {}
+        found: Samples = {}
+        for place in (HOST, "clone", "branch", "direct"):
+            measure(home, place, commands, first)
+        for _ in range(bench.runs(1, 3)):
+            for place in (HOST, "clone", "branch", "direct"):
+                measure(home, place, commands, found)
+        yield from git_rows(files, first, found)
+        plain = FILES.format(
+            files=bench.runs(SMALL_FILES // 5, SMALL_FILES),
+            size=bench.runs(SEQUENTIAL_BYTES // 4, SEQUENTIAL_BYTES),
+        )
+        for _ in range(bench.runs(1, 5)):
+            for place in (HOST, "clone", "direct", OPEN):
+                measure(home, place, plain, found)
+        yield from file_rows(found)
+        home.ok("rm", "--all", "-f")
+
+
+def git_rows(files: int, first: Samples, found: Samples) -> Iterator[Row]:
+    """Each command in the modes that share files, against the mode that shares none."""
+    for command in COMMANDS:
+        host = min(found[HOST][command])
+        for place in ("direct", "branch"):
+            yield Row(
+                name=f"git/{command}-{place}",
+                unit="s",
+                ours=tuple(found[place][command]),
+                limit=tuple(found["clone"][command]),
+                limit_name="the sandbox's own disk (--clone)",
+                budget=3.0,
+                note=f"{files} files; on the host {host:.3f} s; the first time inside "
+                f"{first[place][command][0]:.3f} s, on its own disk "
+                f"{first['clone'][command][0]:.3f} s",
             )
-        for name, options in MODES.items():
-            self.sbx("create", "--name", name, "-q", "shell", str(home / name), *options)
-            self.sbx("run", "--name", name, "-d")
 
-    def _make(self, top: Path, files: int) -> None:
-        for number in range(files):
-            path = top / f"d{number // 100}" / f"f{number}.txt"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"file {number}\n" * 20)
-        for command in (
-            ["init", "-q", "-b", "main"],
-            ["config", "gc.auto", "0"],  # it would go on in the background
-            ["config", "user.name", "bench"],
-            ["config", "user.email", "bench@example.org"],
-            ["add", "."],
-            ["commit", "-q", "-m", "first"],
-        ):
-            subprocess.run(["git", *command], cwd=top, check=True)
-        history = "".join(
-            f"commit refs/heads/main\ncommitter bench <bench@example.org> {number} +0000\n"
-            f"data 5\nbench\n{'from refs/heads/main^0' if number == 0 else ''}\n"
-            for number in range(1000)
+
+def file_rows(found: Samples) -> Iterator[Row]:
+    """Plain files in a shared folder."""
+    for name, budget, what in (
+        ("small", 3.0, "small files made, read and removed"),
+        ("sequential", 1.5, "one large file written, synced and read"),
+    ):
+        host = min(found[HOST][name])
+        yield Row(
+            name=f"git/{name}-direct",
+            unit="s",
+            ours=tuple(found["direct"][name]),
+            limit=tuple(found["clone"][name]),
+            limit_name="the sandbox's own disk",
+            budget=budget,
+            note=f"{what}; on the host {host:.3f} s",
         )
-        subprocess.run(
-            ["git", "fast-import", "--quiet"], cwd=top, check=True, input=history.encode()
-        )
-        subprocess.run(["git", "repack", "-a", "-d", "-q"], cwd=top, check=True)
-
-    def sbx(self, *args: str) -> str:
-        """Run the command; its output."""
-        done = subprocess.run(
-            [sys.executable, "-m", "sbx", *args],
-            env=self.env, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        return done.stdout.decode()
-
-    def measure(self, name: str) -> dict[str, tuple[float, float]]:
-        """Seconds for each command: warm, and the first time."""
-        probe = PROBE.format(commands=COMMANDS)
-        if name == "host":
-            text = subprocess.run(
-                [sys.executable, "-c", probe], cwd=self.home / name, check=True,
-                stdout=subprocess.PIPE,
-            ).stdout.decode()  # fmt: skip
-        else:
-            text = self.sbx("exec", name, "python3", "-c", probe)
-        rows = [line.split() for line in text.splitlines()]
-        return {row[0]: (float(row[1]), float(row[2])) for row in rows}
-
-    def close(self) -> None:
-        """Remove the sandboxes."""
-        self.sbx("rm", "--all", "-f")
-
-
-def main() -> None:
-    files = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
-    runs = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-    warm: dict[str, dict[str, list[float]]] = {}
-    first: dict[str, dict[str, float]] = {}
-    with tempfile.TemporaryDirectory(prefix="sbx-bench-") as folder:
-        bench = Bench(Path(folder), files)
-        try:
-            for _ in range(runs):
-                for name in ("host", *MODES):
-                    for command, (seconds, cold) in bench.measure(name).items():
-                        warm.setdefault(name, {}).setdefault(command, []).append(seconds)
-                        first.setdefault(name, {}).setdefault(command, cold)
-        finally:
-            bench.close()
-    print(f"{'':8} {'command':8} {'median s':>9} {'x host':>8} {'first s':>9}")
-    for name, found in warm.items():
-        for command, times in found.items():
-            middle = statistics.median(times)
-            ratio = middle / statistics.median(warm["host"][command])
-            print(f"{name:8} {command:8} {middle:9.3f} {ratio:8.1f} {first[name][command]:9.3f}")
-    facts = {
-        "cpus": os.cpu_count(), "load": os.getloadavg(), "kernel": platform.release(),
-        "python": platform.python_version(), "unix_time": round(time.time()), "files": files,
-    }  # fmt: skip
-    target = Path(__file__).parent / "results" / "git.json"
-    target.parent.mkdir(exist_ok=True)
-    document = {"machine": facts, "seconds": warm, "first_seconds": first}
-    target.write_text(json.dumps(document, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    yield Row(
+        name="git/gate",
+        unit="s",
+        ours=tuple(found["direct"]["small"]),
+        limit=tuple(found[OPEN]["small"]),
+        limit_name="the same with --git-unsafe",
+        note="what the gate costs where names are made and removed",
+    )

@@ -18,7 +18,7 @@ from bench.frame.suite import Bench
 from bench.frame.table import print_rows, write_document
 
 # In this order: what a user feels first comes first, what loads the machine most comes last.
-SUITES = ("start", "cli", "memory", "policy", "network", "intercept", "engine", "density")
+SUITES = ("start", "cli", "memory", "policy", "network", "intercept", "git", "engine", "density")
 
 
 def main() -> int:
