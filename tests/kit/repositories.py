@@ -8,12 +8,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from sbx.sandbox.git import GitState, GitWorkspace
-from sbx.workspace.git import branch, quarantine, seed
+from sbx.workspace.git import branch, quarantine, remote, seed
 from sbx.workspace.git.door import Git
 from sbx.workspace.git.repository import find_repository
 from sbx.workspace.git.settle import settle
@@ -141,3 +141,20 @@ def make_guest(top: Path, base: Path, wanted: str = "fix", sandbox: str = "box")
     borrowed = "\n".join(str(path) for path in work.object_dirs) + "\n"
     (inside / "objects/info/alternates").write_text(borrowed)
     return Guest(work=work, git_dir=inside, ours=ours)
+
+
+def make_clone(top: Path, base: Path, sandbox: str = "box") -> Guest:
+    """Clone mode on `top`, and the guest's side of it: its own files too."""
+    work = remote.plan_clone(find_repository(top, flag="--clone"))
+    folder = base / sandbox
+    seed.write_seed(work, folder / "seed", index=None, identity=None)
+    ours = quarantine.make_quarantine(folder / "ours.git", work)
+    files = folder / "clone"
+    files.mkdir()
+    inside = files / ".git"
+    shutil.copytree(folder / "seed" / "repository", inside)
+    borrowed = "\n".join(str(path) for path in work.object_dirs) + "\n"
+    (inside / "objects/info/alternates").write_text(borrowed)
+    guest = Guest(work=replace(work, worktree=files), git_dir=inside, ours=ours)
+    guest.git("checkout-index", "--all", "--index", "--force", "--quiet")
+    return guest

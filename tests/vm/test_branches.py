@@ -78,16 +78,29 @@ def test_three_sandboxes_and_the_user_on_one_repository(shared: Installation, to
 
 @pytest.mark.timeout(240)
 def test_a_commit_arrives_while_the_session_goes_on(shared: Installation, top: Path) -> None:
-    script = "git commit -q --allow-empty -m awaited; git rev-parse HEAD; read -r _wait; echo over"
+    script = (
+        "git commit -q --allow-empty -m awaited; git rev-parse HEAD; read -r _wait; echo x >fresh; "
+        # as husky does: the project's own hooks in the place of ours
+        "git config core.hooksPath .husky; git commit -q --allow-empty -m 'its own hooks'; "
+        "git rev-parse HEAD; read -r _wait; git config --unset core.hooksPath; echo over"
+    )
     sh(shared, "one", "true")
     session = shared.popen("exec", "one", "sh", "-c", script)
     assert session.stdin is not None
     assert session.stdout is not None
     made = session.stdout.readline().decode().strip()
     await_ref(top / ".git", "refs/heads/fix/one", made)
+    session.stdin.write(b"\n")
+    session.stdin.flush()
+    made = session.stdout.readline().decode().strip()
+    await_ref(top / ".git", "refs/heads/fix/one", made)
+    during = facts(shared, "one")
+    assert during["head"] == made
+    files = git(top, "ls-tree", "-r", "--name-only", made).splitlines()
+    assert "fresh" not in files
+    assert cast("int", during["uncommitted_files"]) >= 1, "told while the session goes on"
     out, _err = session.communicate(b"\n")
     assert out == b"over\n"
-    assert facts(shared, "one")["head"] == made
 
 
 def await_ref(git_dir: Path, name: str, value: str) -> None:

@@ -31,6 +31,7 @@ from sbx.sandbox.units import format_size
 from sbx.vm.resources import choose_resources, host_capacity, memory_warning
 from sbx.workspace.git.from_url import check_url, folder_name, is_url
 from sbx.workspace.git.repository import Repository
+from sbx.workspace.limits import many_files_warning, raise_file_limit
 from sbx.workspace.mounts import (
     MissingPathError,
     ownership_warning,
@@ -172,7 +173,11 @@ def warn_of_limits(request: CreateRequest) -> None:
     """Tell what will work less well than the person may expect."""
     there = [mount for mount in request.mounts if mount.source.exists()]  # a worktree comes later
     text = ownership_warning(there, uid=os.geteuid())
-    for warning in (text, memory_warning(request.resources, host_capacity())):
+    shared = [mount.source for mount in there if not mount.is_file]
+    if request.git is not None and request.git.mode is GitMode.BRANCH:
+        shared.append(request.git.repository)  # as many as the worktree will have
+    many = many_files_warning(shared, limit=raise_file_limit())
+    for warning in (text, many, memory_warning(request.resources, host_capacity())):
         if warning is not None:
             warn(clean(warning))
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sbx.sandbox.status import SandboxStatus
 
 # What the phases of a start are, for people; an unknown one is shown by its own name.
+_REFRESH_TIMEOUT_S = 5.0
 _PHASES = {
     "parts": "checking the parts",
     "accel": "choosing between KVM and emulation",
@@ -188,6 +189,19 @@ def losses(app: App, name: str, *, delete_branch: bool) -> tuple[str, ...]:
     except SbxError as error:
         return (f"what sandbox {name} has done last is not known: {error.message}",)
     return branch.losses(app.paths, found.spec, delete_branch=delete_branch)
+
+
+def refresh_git(app: App, name: str) -> None:
+    """Ask a running sandbox in branch or clone mode what it has now; a bound time, else never mind.
+
+    While a session goes on, what is not committed is not told otherwise.
+    """
+    from sbx.lifecycle import branch
+
+    found = find(app, name)
+    if found is not None and found.spec.git is not None:
+        with contextlib.suppress(SbxError):
+            branch.sync(app.paths, name, timeout_s=_REFRESH_TIMEOUT_S)
 
 
 def work_of(app: App, name: str) -> Work:

@@ -171,7 +171,7 @@ def _uncommitted(where: Paths, spec: SandboxSpec) -> tuple[str, ...]:
     return (f"{state.uncommitted} files in sandbox {spec.name} have uncommitted changes",)
 
 
-def sync(where: Paths, name: str) -> None:
+def sync(where: Paths, name: str, *, timeout_s: float = _SYNC_TIMEOUT_S) -> None:
     """Bring over what a running sandbox has; one that is stopped did so when it stopped.
 
     Raises:
@@ -181,4 +181,4 @@ def sync(where: Paths, name: str) -> None:
     if spec.git is None or not is_locked(where.sandbox(name) / names.SUPERVISOR_LOCK):
         return
     with connect(where.run_folder(spec.id) / names.CONTROL_SOCKET) as client:
-        client.ask(Request(verb=Verb.SYNC), timeout_s=_SYNC_TIMEOUT_S)
+        client.ask(Request(verb=Verb.SYNC), timeout_s=timeout_s)

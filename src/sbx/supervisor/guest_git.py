@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import socket
+import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -40,6 +41,7 @@ T = TypeVar("T")
 _SETTLE_S = 0.2  # a rebase moves a branch many times
 _PAUSE_S = 1.0  # between two rounds, whatever the guest does
 _FINISH_TIMEOUT_S = 30.0
+_QUICK_S = 1.0  # looking for changed files in a large tree would be felt at each commit
 _ROOT = "0"
 CLONE_TIMEOUT_S = 1800.0
 
@@ -105,6 +107,7 @@ class GuestGit:
         self._timer: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
         self._earliest = 0.0
+        self._full_took_s = 0.0
         self._is_full_wanted = False
         self._is_closed = False
         self._sessions = 0  # open ones
@@ -120,9 +123,9 @@ class GuestGit:
             log.warning("the clone's start is not known: %s", printable(str(error)))
 
     def wake(self) -> None:
-        """A branch may have moved."""
+        """A branch may have moved; files that changed are counted too, where that is quick."""
         self._is_used = True
-        self._schedule(full=False)
+        self._schedule(full=self._full_took_s < _QUICK_S)
 
     def session_began(self) -> None:
         """From now on files may change."""
@@ -201,10 +204,12 @@ class GuestGit:
             failed: SbxError | None = None
             if full:
                 self._is_used = self._sessions > 0
+                began = time.monotonic()
                 try:
                     uncommitted = await self._save_uncommitted()
                 except SbxError as error:  # its commits are there all the same
                     failed = error
+                self._full_took_s = time.monotonic() - began
             try:
                 state = await self._take(last, uncommitted)
             except SbxError as error:

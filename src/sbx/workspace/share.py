@@ -14,7 +14,6 @@ import errno
 import json
 import logging
 import os
-import resource
 import socket
 import stat
 import struct
@@ -32,6 +31,7 @@ from sbx.system.process import describe_status, spawn
 from sbx.system.userns import explain_user_namespaces
 from sbx.workspace.gate.gate import GateRules, gate_command, gate_config
 from sbx.workspace.layout import AGENT_ID, Place, plan_places, translation
+from sbx.workspace.limits import raise_file_limit
 from sbx.workspace.serverlog import ServerLog, open_log
 from sbx.workspace.setid import setid_filter
 
@@ -42,8 +42,6 @@ NO_GATE = GateRules()
 _VIRTIOFSD = "/usr/libexec/virtiofsd"
 _READY_TIMEOUT_S = 10.0
 _END_TIMEOUT_S = 2.0
-_WANTED_FILES = 1_000_000  # as virtiofsd itself would like
-_FEW_FILES = 100_000
 # vhost-user: request VHOST_USER_GET_FEATURES (1), version 1, no payload; the answer carries a u64.
 _GET_FEATURES = struct.pack("<III", 1, 1, 0)
 _FEATURES_BYTES = 12 + 8
@@ -127,7 +125,7 @@ class _PassedFds(NamedTuple):
 async def _start(
     runtime: RuntimeBundle, places: Sequence[Place], fds: _PassedFds, gate: GateRules
 ) -> asyncio.subprocess.Process:
-    _raise_file_limit()
+    raise_file_limit()
     gate = replace(gate, fixed=gate.fixed | _fixed_places(places))
     jail = Jail(
         root=runtime.root,
@@ -161,30 +159,6 @@ def _fixed_places(places: Sequence[Place]) -> frozenset[bytes]:
         os.fsencode(place.where)
         for place in places
         if place.read_only and len(place.where.parts) > 1 and place.source.is_file()
-    )
-
-
-def _raise_file_limit() -> None:
-    """Let the server have a descriptor for every file that the guest remembers, where we may.
-
-    Without one more, the guest's `ls` of a large folder is short without an error. Only root may
-    raise the hard limit; others have what their system gives, 524288 under systemd.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < _WANTED_FILES:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, _WANTED_FILES))
-
-
-def file_limit_warning() -> str | None:
-    """A sentence about a limit of open files that is low and cannot be raised, if it is."""
-    _raise_file_limit()
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if hard >= _FEW_FILES:
-        return None
-    return (
-        f"the limit of open files is {hard}: in a shared folder with more files than that, "
-        "some will be missing inside the sandbox"
     )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from sbx.cli.main import main
+from sbx.sandbox.git import GitWorkspace
 from sbx.sandbox.spec import AccelChoice, Mount, Resources, SandboxSpec
 from sbx.store import records
 from sbx.store.paths import Paths, find_paths, make_private
@@ -82,7 +83,11 @@ def _make_sandbox(where: Paths) -> MakeSandbox:
     made: list[str] = []
 
     def make(
-        name: str, *, workspace: Path | None = None, stopped_at: datetime | None = None
+        name: str,
+        *,
+        workspace: Path | None = None,
+        stopped_at: datetime | None = None,
+        git: GitWorkspace | None = None,
     ) -> SandboxSpec:
         made.append(name)
         mounts = () if workspace is None else (Mount(source=workspace, target=workspace),)
@@ -100,6 +105,7 @@ def _make_sandbox(where: Paths) -> MakeSandbox:
             resources=Resources(cpus=1, memory_bytes=1 << 29, disk_bytes=1 << 30),
             accel=AccelChoice.TCG,
             created_at=datetime(2026, 1, 1, tzinfo=UTC),
+            git=git,
         )
         records.create_folder(where, spec)
         if stopped_at is not None:

@@ -19,7 +19,7 @@ from sbx.system import userns
 from sbx.system.cgroup import find_support
 from sbx.system.installed import damaged_files
 from sbx.system.process import base_env, run
-from sbx.workspace.share import file_limit_warning
+from sbx.workspace.limits import file_limit_warning
 
 MIN_PYTHON = (3, 11)
 FAIL_BELOW_BYTES = 1 << 30

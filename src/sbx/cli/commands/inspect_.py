@@ -30,6 +30,7 @@ sbx inspect shell-myproject --json | jq -r .failure.message
 def command(app: App, sandbox: str) -> None:
     """Show everything about a sandbox."""
     engine.begin(app)
+    engine.refresh_git(app, sandbox)
     one = engine.status(app, sandbox, details=True)
     if app.format is not Format.TABLE:
         emit(app, views.document(one, app.paths))

@@ -15,7 +15,7 @@ from sbx.errors import UserError
 from sbx.sandbox.git import GitMode, GitWorkspace
 from sbx.workspace.git.door import Git
 from sbx.workspace.git.quarantine import START, count_new
-from sbx.workspace.git.seed import INSIDE, write_scripts
+from sbx.workspace.git.seed import INSIDE, WATCH, write_scripts
 
 _TOP = Path("/home/agent/workspace")
 _UNUSABLE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -24,8 +24,12 @@ IDENTITY = "identity"
 
 # Run as the user of the sandbox: usage: clone URL TOP
 _CLONE = f"""set -eu
+{WATCH}
 command -v git >/dev/null || {{ echo 'there is no git in this template'; exit 3; }}
-[ -e "$2/.git/sbx-cloned" ] && exit 0
+if [ -e "$2/.git/sbx-cloned" ]; then
+    watch "$2/.git"
+    exit 0
+fi
 mkdir -p "$(dirname "$2")"
 rm -rf "$2.new"
 export GIT_TERMINAL_PROMPT=0
@@ -41,6 +45,7 @@ git -C "$2.new" config gc.auto 0
 rmdir "$2" 2>/dev/null || :
 [ ! -e "$2" ] || {{ echo "something is in the way: $2"; exit 4; }}
 mv -T "$2.new" "$2"
+watch "$2/.git"
 """
 
 

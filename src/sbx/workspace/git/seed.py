@@ -37,19 +37,36 @@ done
 exit 0
 """
 
+# A project that sets core.hooksPath (husky) replaces the hook above, so what moves HEAD is seen in
+# its log as well. tail(1) waits for the kernel to tell (inotify). Whoever ends it waits longer.
+WATCH = f"""watch() {{
+    command -v tail >/dev/null && command -v setsid >/dev/null || return 0
+    set -- "$1/logs/HEAD" {INSIDE}/{_WAKE}
+    setsid sh -c 'tail -n 0 -F "$1" | while read -r _line; do cat "$2"; done' sh "$@" \\
+        </dev/null >/dev/null 2>&1 &
+}}
+"""
+
 # Run as root at each start: usage: setup GIT_DIR USER [TOP]
 _SETUP = f"""set -eu
+{WATCH}
 command -v git >/dev/null || {{ echo 'there is no git in this template'; exit 3; }}
-[ -e "$1/HEAD" ] && exit 0
+if [ -e "$1/HEAD" ]; then
+    watch "$1"
+    exit 0
+fi
 mkdir -p "$(dirname "$1")"
 rm -rf "$1.new"
 cp -R {INSIDE}/repository "$1.new"
+mkdir -p "$1.new/logs"
+: >>"$1.new/logs/HEAD"
 chown -R "$2:" "$1.new"
 chmod 755 "$1.new/hooks/reference-transaction"
 # The folders of a clone were made by root; what is mounted among them is not ours to change.
 [ -z "${{3:-}}" ] || find "$3" -xdev -type d -exec chown "$2:" {{}} +
 rm -rf "$1"
 mv "$1.new" "$1"
+watch "$1"
 """
 
 # Run as the user of the sandbox: usage: checkout GIT_DIR WORKTREE
