@@ -32,7 +32,7 @@ COMMANDS = {
     "commit": "git commit -q --allow-empty -m bench",
     "log": "git log --oneline -n 1000",
 }
-SMALL_FILES, SEQUENTIAL_BYTES = 1000, 64 << 20
+SMALL_FILES, SEQUENTIAL_BYTES = 500, 64 << 20
 # Run by Python on either side: the seconds of each command, as JSON.
 GIT = """
 import json, subprocess, time
@@ -128,7 +128,7 @@ def run(bench: Bench) -> Iterator[Finding]:
             files=bench.runs(SMALL_FILES // 5, SMALL_FILES),
             size=bench.runs(SEQUENTIAL_BYTES // 4, SEQUENTIAL_BYTES),
         )
-        for _ in range(bench.runs(1, 5)):
+        for _ in range(bench.runs(1, 3)):
             for place in (HOST, "clone", "direct", OPEN):
                 measure(home, place, plain, found)
         yield from file_rows(found)
