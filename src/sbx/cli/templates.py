@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from sbx.cli import engine
 from sbx.cli.app import App
 from sbx.cli.creation_options import PullPolicy, Typed
@@ -18,6 +21,9 @@ from sbx.lifecycle.templates import OWN, full_reference, has_registry
 from sbx.store import templates
 from sbx.store.templates import Origin, StoredTemplate
 
+if TYPE_CHECKING:
+    from sbx.lifecycle.build import Base
+
 _VARIANT_ENDINGS = ("-docker", "-minimal")
 _VARIANTS = {"claude-code": "claude"}
 
@@ -31,7 +37,7 @@ def choose(app: App, asked: str, typed: Typed, agent: str) -> str:
     """
     own = None if typed.pull == PullPolicy.ALWAYS else own_name(app, asked)
     if own is not None:
-        return SHELL if own in (SHELL, agent) else _agent_template(app, own, typed)
+        return SHELL if own in (SHELL, agent) else _agent_template(app, own, quiet=typed.quiet)
     store = ImageStore(app.paths.cache)
     if "/" not in asked and store.template(asked) is not None:
         return asked  # of an agent, as `sbx version --json` shows it
@@ -43,6 +49,27 @@ def choose(app: App, asked: str, typed: Typed, agent: str) -> str:
             f"sbx run -t {clean(asked)} {clean(stored.flavor)}"
         )
     return stored.reference
+
+
+def build_bases(app: App, folder: Path, *, quiet: bool) -> tuple[Base, ...]:
+    """The templates of ours that a folder's Dockerfile starts from, made if they are not there.
+
+    Raises:
+        SbxError: there is no Dockerfile, or one of them cannot be made.
+    """
+    from sbx.lifecycle.build import Base, named_bases
+
+    found: list[Base] = []
+    store = ImageStore(app.paths.cache)
+    for name in named_bases(folder):
+        own = own_name(app, name)
+        if own is None:
+            continue
+        made = SHELL if own == SHELL else _agent_template(app, own, quiet=quiet)
+        with Steps(quiet=quiet) as progress:
+            template = store.prepare(progress, template=made).template
+        found.append(Base(name=name, template=template))
+    return tuple(found)
 
 
 def own_name(app: App, asked: str) -> str | None:
@@ -71,14 +98,14 @@ def _variant(tag: str) -> str:
     return _VARIANTS.get(tag, tag) or SHELL
 
 
-def _agent_template(app: App, agent: str, typed: Typed) -> str:
+def _agent_template(app: App, agent: str, *, quiet: bool) -> str:
     """The template of an agent, its layer made if it is not there."""
     from sbx.cli.creation import agent_request
 
     request = agent_request(app, agent)
     if request is None:
         return SHELL
-    with Steps(quiet=typed.quiet) as progress:
+    with Steps(quiet=quiet) as progress:
         return engine.prepare_agent(app, request, progress).name
 
 

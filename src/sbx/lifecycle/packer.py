@@ -12,6 +12,7 @@ import base64
 import contextlib
 import fcntl
 import hashlib
+import io
 import json
 import os
 import posixpath
@@ -463,7 +464,97 @@ def do_export(args: dict[str, Any]) -> dict[str, Any]:
     return {"size": os.stat(f"{OUT}/layer.tar").st_size}
 
 
-VERBS = {"list": do_list, "pack": do_pack, "upper": do_upper, "export": do_export}
+_ENGINE = "/var/lib/docker"
+
+
+def docker(*words: str, given: bytes = b"") -> str:
+    """What the engine inside says to a command."""
+    done = subprocess.run(["docker", *words], input=given, capture_output=True, check=False)
+    if done.returncode != 0:
+        raise Wrong(done.stderr.decode(errors="replace").strip()[-500:])
+    return done.stdout.decode()
+
+
+def inspect(image: str) -> dict[str, Any]:
+    """What the engine knows of an image."""
+    found: list[dict[str, Any]] = json.loads(docker("image", "inspect", image))
+    return found[0]
+
+
+def do_base(args: dict[str, Any]) -> dict[str, Any]:
+    """A template of ours as an image of the engine, without a copy of its files.
+
+    The engine gets an image with nothing but a mark in it, whose folder is then covered by the
+    template's layers.
+    """
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        member, text = tarfile.TarInfo("opensbx-base"), args["mark"].encode()
+        member.size = len(text)
+        tar.addfile(member, io.BytesIO(text))
+    changes = [word for each in args["changes"] for word in ("--change", each)]
+    docker("import", *changes, "-", args["name"], given=archive.getvalue())
+    found = inspect(args["name"])
+    folder = found["GraphDriver"]["Data"]["UpperDir"]
+    os.makedirs(WORK, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        places = [
+            stack.enter_context(mounted(path, "erofs", number))
+            for number, path in enumerate(args["layers"])
+        ]
+        tree = places[0]
+        if len(places) > 1:
+            tree = f"{WORK}/base"
+            os.makedirs(tree, exist_ok=True)
+            lower = ":".join(reversed(places))
+            subprocess.run(
+                ["mount", "-t", "overlay", "-o", f"ro,lowerdir={lower}", "overlay", tree],
+                check=True,
+            )
+            stack.callback(subprocess.run, ["umount", tree], check=True)
+        # The second mount stays when those that it was made of go.
+        subprocess.run(["mount", "--bind", tree, folder], check=True)
+    return {"layer": found["RootFS"]["Layers"][0]}
+
+
+def do_built(args: dict[str, Any]) -> dict[str, Any]:
+    """The id and the configuration of an image, as an OCI document."""
+    found = inspect(args["image"])
+    config = {
+        "architecture": found["Architecture"],
+        "os": found["Os"],
+        "config": found["Config"],
+        "rootfs": {"type": "layers", "diff_ids": found["RootFS"]["Layers"]},
+    }
+    return {"id": found["Id"], "config": config}
+
+
+def do_added(args: dict[str, Any]) -> dict[str, Any]:
+    """What a build added to a template of ours, into one layer."""
+    data = inspect(args["image"])["GraphDriver"]["Data"]
+    lower = data["LowerDir"].split(":")[:-1]  # from the top; the last one is the template's
+    trees = [*reversed(lower), data["UpperDir"]]
+    tree = trees[0]
+    if len(trees) > 1:
+        tree = f"{_ENGINE}/opensbx-added"  # an overlay, as WORK is on, takes no marks of its own
+        os.makedirs(tree)
+        for each in trees:
+            merge(each, tree)
+    image = fresh()
+    _pack_tree(tree, image)
+    return {"shells": shells(tree), "size": hand_out(image)}
+
+
+def do_archive(args: dict[str, Any]) -> dict[str, Any]:
+    """An image as the engine saves it."""
+    docker("image", "save", "--output", args["path"], args["image"])
+    return {}
+
+
+VERBS = {
+    "list": do_list, "pack": do_pack, "upper": do_upper, "export": do_export,
+    "base": do_base, "built": do_built, "added": do_added, "archive": do_archive,
+}  # fmt: skip
 
 
 def main(verb: str, text: str) -> int:

@@ -17,6 +17,7 @@ from sbx.cli.options import format_options, pass_app, quiet_option
 from sbx.cli.output import Json, clean, emit, out, talk, timestamp
 from sbx.cli.output import table as columns
 from sbx.cli.progress import Steps
+from sbx.cli.templates import build_bases
 from sbx.errors import ConflictError, NotFoundError, UserError
 from sbx.sandbox.units import format_size
 from sbx.store import templates
@@ -35,6 +36,9 @@ sbx run --template my-image shell .
 # What you installed in a sandbox, for other sandboxes
 sbx stop my-sandbox
 sbx template save my-sandbox my-tools:1
+
+# What the Dockerfile of this folder makes
+sbx template save . my-tools:2
 """
 
 
@@ -202,27 +206,45 @@ def _load(app: App, file: str, force: bool, quiet: bool) -> None:
 def _save(
     app: App, source: str, tag: str | None, output: str | None, force: bool, quiet: bool
 ) -> None:
-    """Make a template of a stopped sandbox.
+    """Make a template of a stopped sandbox, or of a folder with a Dockerfile.
 
-    Its changes become a layer on the template that it was made from. Shared folders and the data of
-    its Docker engine stay out.
+    A sandbox's changes become a layer on the template that it was made from. Shared folders and the
+    data of its Docker engine stay out.
+
+    A Dockerfile is built in a microVM of its own, under the policy for all sandboxes. It may start
+    FROM opensbx/shell, and FROM opensbx/AGENT. Without TAG the folder's name is the tag.
     """
     from sbx.lifecycle import templates as naming
     from sbx.lifecycle.export import export
     from sbx.lifecycle.save import save
 
     engine.begin(app)
+    folder = _folder(source)
     if tag is None:
-        raise UserError("the template needs a tag", hint=f"Run: sbx template save {source} TAG")
+        if folder is None:
+            raise UserError("the template needs a tag", hint=f"Run: sbx template save {source} TAG")
+        tag = naming.folder_tag(folder.resolve().name)
     reference = naming.check_tag(tag)
     if not force:
         naming.check_free(app.paths, reference)
-    name = engine.known(source)
+    name = engine.known(source) if folder is None else ""
+    bases = build_bases(app, folder, quiet=quiet) if folder is not None else ()
     with (
         Steps(quiet=quiet) as progress,
         engine.start_listener("that converts", progress) as listener,
     ):
-        made = save(app.paths, name, reference, progress=progress, listener=listener)
+        if folder is None:
+            made = save(app.paths, name, reference, progress=progress, listener=listener)
+        else:
+            from sbx.lifecycle.build import Job, build
+
+            made = build(
+                app.paths,
+                Job(folder=folder, reference=reference, bases=bases),
+                progress=progress,
+                listener=listener,
+                on_line=None if quiet else _tell_line,
+            )
         if output is not None:
             try:
                 export(app.paths, made, Path(output), progress=progress, listener=listener)
@@ -230,6 +252,16 @@ def _save(
                 _remove_quietly(app, made)
                 raise
     _tell_made(app, (made,))
+
+
+def _tell_line(line: str) -> None:
+    talk(clean(line))
+
+
+def _folder(source: str) -> Path | None:
+    """The folder that a word means; None: it means a sandbox."""
+    looks_like_one = source.startswith(("/", ".", "~")) or "/" in source
+    return Path(source).expanduser() if looks_like_one else None
 
 
 def _remove_quietly(app: App, made: StoredTemplate) -> None:
