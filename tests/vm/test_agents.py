@@ -8,11 +8,14 @@ installs is a layer of the tester's cache, and later ones stand on it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 import shutil
+import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from tests.internet.facts import Kind
 from tests.internet.model.script import FINISHED, Make, Move
 from tests.kit.installation import Installation
 from tests.kit.registries import reach
+from tests.kit.tmux import LIMIT_S, Tmux, open_tmux
 from tests.vm.conftest import cache_home
 
 pytestmark = pytest.mark.timeout(600)  # a first use installs the agent, under emulation
@@ -156,3 +160,63 @@ def test_an_agent_mends_a_failing_test(
         assert {v for one in asked for v in one.header(agent.header)} == {agent.scheme + key}
     finally:
         balanced.call("rm", "-f", name)
+
+
+def rule(columns: int) -> Callable[[str], bool]:
+    """Whether the line above Claude's prompt is as wide as the terminal."""
+    return lambda screen: "─" * columns in screen.splitlines()
+
+
+def test_an_agent_on_a_terminal(
+    registry: Registry, balanced: Installation, internet: Internet
+) -> None:
+    """Ready without a question; colours, another size, a paste, the mouse, Ctrl-C."""
+    registry.install("claude")
+    key = f"sk-test-{secrets.token_hex(20)}"
+    work = balanced.home / "work-tui"
+    internet.model(key, *task(work))
+    balanced.ok("secret", "set", "anthropic", stdin=key.encode())
+    try:
+        with open_tmux(balanced.home, balanced.env()) as tmux:
+            run = balanced.command("run", "claude", str(work), "--name", "tui")
+            tmux.start([*run, "-q"], columns=100, rows=30)
+            tmux.until("bypass permissions on")
+            tmux.until(rule(100))
+            assert "\x1b[38;" in tmux.screen(colours=True)
+            tmux.resize(72, 24)
+            tmux.until(rule(72))
+            tmux.paste("".join(f"line {number}\n" for number in range(40)))
+            tmux.until("[Pasted text #1 +4")
+            tmux.keys("C-c")  # takes back what was typed
+            tmux.until(lambda screen: "Pasted" not in screen)
+            tmux.type("fix the failing test")
+            tmux.until("fix the failing test")
+            tmux.keys("Enter")
+            tmux.until(FINISHED)
+            assert (work / "calc.py").read_text() == MENDED
+            tmux.keys("C-c")
+            tmux.until("again to exit")
+            leave(tmux)
+        with open_tmux(balanced.home, balanced.env()) as tmux:
+            tmux.start(balanced.command("exec", "-it", "tui", "bash"), columns=80, rows=24)
+            tmux.until("work-tui$")
+            tmux.type(r"printf '\033[?1000h\033[?1006h'; cat -v")
+            tmux.keys("Enter")
+            tmux.until_flag("mouse_sgr_flag", "1")
+            tmux.type("\x1b[<0;10;5M")
+            tmux.keys("Enter")
+            tmux.until("^[[<0;10;5M")
+    finally:
+        balanced.call("rm", "-f", "tui")
+
+
+def leave(tmux: Tmux) -> None:
+    """Ctrl-C twice, and again if the second came too late: until the only window is gone."""
+    end = time.monotonic() + LIMIT_S
+    while tmux.is_open():
+        assert time.monotonic() < end, "the session does not end"
+        with contextlib.suppress(subprocess.CalledProcessError):
+            tmux.keys("C-c", "C-c")
+        again = time.monotonic() + 20
+        while tmux.is_open() and time.monotonic() < again:
+            time.sleep(0.5)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +22,7 @@ name: extra
 args: {word: {required: true}}
 environment: {variables: {EXTRA_WORD: "${{ kit.args.word }}"}}
 agentInstructions: {content: Lint first}
+ports: [{container: 8123, name: web}]
 setup:
   install:
     - command: "cat ~agent/given > /etc/order; echo root:$(id -un) >> /etc/order"
@@ -31,6 +34,7 @@ setup:
   startup:
     - {command: [sh, -c, 'cat /etc/extra-conf >> ~/starts']}
     - {command: [sleep, "5077"], background: true}
+    - {command: [python3, -m, http.server, "8123", --directory, /etc/apt], background: true}
 """
 AGENT = """\
 schemaVersion: "2"
@@ -95,6 +99,15 @@ def test_everything_is_there_in_its_order(shared: Installation, work: Path) -> N
     assert sh(shared, "stat -c '%a %U' ~/bin/tool /etc/extra-conf") == "755 agent\n644 root\n"
     assert sh(shared, "grep -c never /etc/hostname || true") == "0\n"
     assert sh(shared, "head -1 ~/starts; pgrep -c -f '^sleep 5077'") == "x\n1\n"
+
+
+def test_a_port_of_a_kit_is_published_on_loopback(shared: Installation, work: Path) -> None:
+    del work
+    sh(shared, "until curl -sS http://127.0.0.1:8123/; do sleep 0.2; done")
+    (port,) = json.loads(shared.ok("port", "ls", NAME, "--json").out)
+    assert (port["host_ip"], port["sandbox_port"]) == ("127.0.0.1", 8123)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port['host_port']}/", timeout=60) as answer:
+        assert b"sources.list" in answer.read()
 
 
 def test_the_user_s_own_files_stay(shared: Installation, work: Path) -> None:

@@ -73,7 +73,8 @@ SERVICES: tuple[Service, ...] = (
         places=(
             _bearer(
                 "api.github.com", "raw.githubusercontent.com", "copilot.github.com",
-                "api.githubcopilot.com",
+                "api.githubcopilot.com", "api.individual.githubcopilot.com",
+                "api.business.githubcopilot.com", "api.enterprise.githubcopilot.com",
             ),
             # Git over https takes a token as the password of any user name.
             Place(

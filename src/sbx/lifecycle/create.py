@@ -18,6 +18,7 @@ from sbx.lifecycle.start import Listener, start
 from sbx.lifecycle.status import status
 from sbx.sandbox.name import check_name
 from sbx.sandbox.parts import Template
+from sbx.sandbox.ports import Publication
 from sbx.sandbox.recipe import NO_RECIPE, Recipe
 from sbx.sandbox.record import SandboxRecord
 from sbx.sandbox.spec import SandboxSpec
@@ -45,7 +46,7 @@ def create(
     """Make a sandbox and start it; on an interrupt nothing of it stays.
 
     A sandbox whose first start fails stays, with its evidence, so that `inspect` can tell and
-    `run` can try again. One in which a step of a kit fails does not stay.
+    `run` can try again. One with kits does not stay: what they bring was never carried out.
 
     Raises:
         ConflictError: the name is taken.
@@ -57,7 +58,7 @@ def create(
     records.sweep(where)
     sweep_builders(where)
     spec = _spec(request, _template(where, request, progress=progress, listener=listener))
-    records.create_folder(where, spec, SandboxRecord(published=request.published))
+    records.create_folder(where, spec, SandboxRecord(published=_published(request)))
     forget_rules(where, request.name)  # of an earlier one, whose removal did not get that far
     try:
         if request.deny_network:
@@ -75,6 +76,8 @@ def create(
             where, request.name, progress=progress, listener=listener, is_new=True, standby=standby
         )
     except SbxError:
+        if request.kits is not None:
+            remove(where, request.name, force=True)
         raise
     except BaseException:
         remove(where, request.name, force=True)
@@ -127,6 +130,14 @@ def _recipe(kits: Composition | None) -> Recipe:
     from sbx.lifecycle.provision import recipe_of  # noqa: PLC0415 - see above
 
     return recipe_of(kits)
+
+
+def _published(request: CreateRequest) -> tuple[Publication, ...]:
+    if request.kits is None or not request.kits.ports:
+        return request.published
+    from sbx.lifecycle.provision import publications_of  # noqa: PLC0415 - see above
+
+    return request.published + publications_of(request.kits, request.published)
 
 
 def _spec(request: CreateRequest, template: Template) -> SandboxSpec:

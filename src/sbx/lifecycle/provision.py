@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 from sbx.agent.copy import copy_in
@@ -21,6 +21,7 @@ from sbx.kit.compose import Composition
 from sbx.lifecycle.inside import Command, OnLine, run_inside
 from sbx.lifecycle.memory_file import memory_files
 from sbx.lifecycle.session import open_session
+from sbx.sandbox.ports import LOOPBACK, PortProtocol, Publication
 from sbx.sandbox.recipe import Recipe, Step, UsedKit
 from sbx.sandbox.spec import SandboxSpec
 from sbx.store.paths import Paths
@@ -60,6 +61,22 @@ def recipe_of(whole: Composition) -> Recipe:
             )
             for kit in whole.kits
         ),
+    )
+
+
+def publications_of(whole: Composition, own: Sequence[Publication]) -> tuple[Publication, ...]:
+    """The ports that kits want on the host, beside those that the user publishes: any free one."""
+    taken = {(one.sandbox_port, one.protocol.transport) for one in own}
+    wanted = dict.fromkeys((port.container, port.protocol.value or "tcp") for port in whole.ports)
+    return tuple(
+        Publication(
+            host_ip=LOOPBACK,
+            host_port=None,
+            sandbox_port=number,
+            protocol=PortProtocol(transport).of_family("4"),
+        )
+        for number, transport in wanted
+        if (number, transport) not in taken
     )
 
 
