@@ -220,3 +220,40 @@ def leave(tmux: Tmux) -> None:
         again = time.monotonic() + 20
         while tmux.is_open() and time.monotonic() < again:
             time.sleep(0.5)
+
+
+KIT = """\
+schemaVersion: "2"
+kind: mixin
+name: acme
+permissions: {network: {allow: [api.acme.test]}}
+credentials:
+  - service: acme
+    apiKey:
+      name: ACME_KEY
+      proxyManaged: true
+      inject: [{domain: api.acme.test, header: x-key, format: "key %s"}]
+"""
+
+
+def test_the_secret_of_a_kit_s_own_service(balanced: Installation, internet: Internet) -> None:
+    """It goes where the kit says, only if the user agreed, and never in."""
+    key = f"acme-{secrets.token_hex(20)}"
+    folder = balanced.home / "acme"
+    folder.mkdir()
+    (folder / "spec.yaml").write_text(KIT)
+    balanced.ok("secret", "set", "acme", stdin=key.encode())
+    create = ("create", "shell", "-q", "--memory", "1g", "--kit", str(folder), "--name")
+    fetch = 'curl -sS -H "x-key: $ACME_KEY" https://api.acme.test/echo'
+    try:
+        balanced.ok(*create, "agreed", "--kit-secret", "acme")
+        told = balanced.inside("agreed", "sh", "-c", f"echo $ACME_KEY; {fetch}").ok().text
+        (seen,) = internet.seen(Kind.HTTP, "https://api.acme.test/echo")
+        assert seen.header("x-key") == [f"key {key}"]
+        assert told.startswith("proxy-managed\n")
+        assert key not in told
+        refused = balanced.ok(*create, "refused")
+        assert "secret `acme` is kept from the kit" in refused.err.decode()
+        assert balanced.inside("refused", "sh", "-c", "echo [$ACME_KEY]").ok().text == "[]\n"
+    finally:
+        balanced.call("rm", "-f", "agreed", "refused")

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.kit.installation import Installation
+from tests.kit.installation import ROOT, Installation
 
 pytestmark = pytest.mark.timeout(300)  # each first use of an agent has a builder of its own
 
@@ -152,6 +153,30 @@ def test_the_next_sandbox_stands_on_the_layer_and_installs_nothing(
     assert "Installing" in other.err.decode()
     assert len(templates(shared)) == 2
     shared.ok("rm", "-f", "second", "third")
+
+
+def test_a_kit_written_by_the_document_works(shared: Installation, work: Path) -> None:
+    """docs/kits.md, step by step: begin one, put the example there, look at it, run it."""
+    page = (ROOT / "docs/kits.md").read_text()
+    examples = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (text,) = (each for each in examples if "name: tiny\n" in each)
+    text = text.replace("name: tiny\n", "name: written\n")
+    text = text.replace("printf", f"# {shared.home.name}\n        printf", 1)  # a layer of this run
+    folder = shared.home / "written"
+    shared.ok("kit", "init", str(folder))
+    assert shared.ok("kit", "validate", str(folder)).text == "VALID (directory)\n"
+    (folder / "spec.yaml").write_text(text)
+    assert shared.ok("kit", "validate", str(folder)).text == "VALID (directory)\n"
+    assert (
+        "api.example.com  Authorization: Bearer %s" in shared.ok("kit", "inspect", str(folder)).text
+    )
+    try:
+        shared.ok("create", str(folder), str(work), "--name", "written", "--memory", "1g", "-q")
+        assert shared.ok("run", "--name", "written", "--", "-v").text == "tiny --batch -v\n"
+    finally:
+        shared.call("rm", "-f", "written")
+        for path in (shared.cache / "opensbx/templates").glob("agent-written-*.json"):
+            path.unlink()
 
 
 def test_a_step_that_fails_leaves_nothing(shared: Installation, work: Path) -> None:

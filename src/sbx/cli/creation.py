@@ -25,6 +25,7 @@ from sbx.lifecycle.request import CreateRequest
 from sbx.sandbox.git import GitMode
 from sbx.sandbox.name import check_name, default_name, free_name
 from sbx.sandbox.ports import Publication
+from sbx.sandbox.recipe import KitService
 from sbx.sandbox.spec import AccelChoice, Mount, Resources, SandboxSpec
 from sbx.sandbox.status import SandboxStatus
 from sbx.sandbox.units import format_size
@@ -207,6 +208,7 @@ def request(app: App, wanted: Wanted, *, name: str) -> CreateRequest:
         published=publications(wanted.typed),
         kits=wanted.kits,
         kit_hosts=_agrees(app, name, wanted.kits),
+        kit_services=_services(app, wanted),
     )
 
 
@@ -253,6 +255,39 @@ def _agrees(app: App, name: str, kits: Composition | None) -> bool:
     warn(
         f"Locked Down: the kits get no way to {shown}. "
         f"Run: sbx policy allow network HOST --sandbox {clean(name)}"
+    )
+    return False
+
+
+def _services(app: App, wanted: Wanted) -> tuple[KitService, ...]:
+    """The kits' own services whose secrets they may put into requests.
+
+    Raises:
+        UserError: one is named that no kit declares, or a host is none for a secret.
+    """
+    trusted = wanted.typed.kit_secrets
+    found: tuple[KitService, ...] = ()
+    if wanted.kits is not None and wanted.kits.credentials:
+        from sbx.lifecycle.kit_services import services_of
+
+        found = services_of(wanted.kits)
+    if unknown := set(trusted) - {service.name for service in found}:
+        known = ", ".join(service.name for service in found) or "none"
+        raise UserError(
+            f"no kit declares a service of its own with this name: {clean(min(unknown))}",
+            hint=f"Such services here: {known}",
+        )
+    return tuple(one for one in found if one.name in trusted or _trusts(app, one))
+
+
+def _trusts(app: App, service: KitService) -> bool:
+    """Whether the person lets a kit say where a secret of theirs goes."""
+    hosts = clean(", ".join(place.host for place in service.places))
+    if can_ask(app):
+        return ask_yes(f"A kit puts secret `{service.name}` into requests to {hosts}. Allow that?")
+    warn(
+        f"secret `{service.name}` is kept from the kit that puts it into requests to {hosts}. "
+        f"To allow that, add: --kit-secret {service.name}"
     )
     return False
 

@@ -31,6 +31,7 @@ _TEXTS = {
     "clone": "Work in a clone of the repository, or of an https URL, on the sandbox's own disk",
     "branch": "Work in a hidden worktree on this branch of the repository; auto finds a name",
     "kit": "Add a mixin: a folder (./…), an archive, git+https://…, or an image (repeat)",
+    "kit_secret": "Let kits put the secret of a service of their own where they say (repeat)",
     "name": "Name of the sandbox (default: <agent>-<workspace folder>)",
 }
 
@@ -62,6 +63,7 @@ class Typed:
     kits: tuple[str, ...]
     kit_arg: tuple[str, ...]
     kit_args_file: str | None
+    kit_secrets: tuple[str, ...]
     env: tuple[str, ...]
     env_files: tuple[str, ...]
     deny_network: tuple[str, ...]
@@ -80,6 +82,7 @@ NO_OPTIONS = Typed(
     kits=(),
     kit_arg=(),
     kit_args_file=None,
+    kit_secrets=(),
     env=(),
     env_files=(),
     deny_network=(),
@@ -122,6 +125,13 @@ def creation_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "-p", "--publish", "publish", multiple=True, metavar="SPEC", help=_TEXTS["publish"]
         ),
         kit_value_options,
+        click.option(
+            "--kit-secret",
+            "kit_secrets",
+            multiple=True,
+            metavar="SERVICE",
+            help=_TEXTS["kit_secret"],
+        ),
         click.option("--kit", "kits", multiple=True, metavar="REF", help=_TEXTS["kit"]),
         click.option(
             "--pull",

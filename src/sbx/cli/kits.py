@@ -113,7 +113,7 @@ def choose(app: App, agent: str, mixins: Sequence[str], values: KitArgs) -> Comp
 
 def _not_applied(kit: Kit) -> list[str]:
     """What a kit declares and no sandbox gets yet (docs/limitations.md)."""
-    return [key for key in ("volumes", "credentials") if getattr(kit.spec, key)]
+    return [key for key in ("volumes",) if getattr(kit.spec, key)]
 
 
 def local_word(ref: str) -> str:

@@ -124,12 +124,12 @@ def _template(
     return agent_template(where, request, progress=progress, listener=listener)
 
 
-def _recipe(kits: Composition | None) -> Recipe:
-    if kits is None:
+def _recipe(request: CreateRequest) -> Recipe:
+    if request.kits is None:
         return NO_RECIPE
     from sbx.lifecycle.provision import recipe_of  # noqa: PLC0415 - see above
 
-    return recipe_of(kits)
+    return recipe_of(request.kits, request.kit_services)
 
 
 def _published(request: CreateRequest) -> tuple[Publication, ...]:
@@ -156,7 +156,7 @@ def _spec(request: CreateRequest, template: Template) -> SandboxSpec:
         resources=request.resources,
         accel=request.accel,
         created_at=datetime.now(UTC),
-        recipe=_recipe(kits),
+        recipe=_recipe(request),
         git=request.git,
         masks=request.masks,
         private_paths=request.private_paths,

@@ -22,7 +22,7 @@ from sbx.lifecycle.inside import Command, OnLine, run_inside
 from sbx.lifecycle.memory_file import memory_files
 from sbx.lifecycle.session import open_session
 from sbx.sandbox.ports import LOOPBACK, PortProtocol, Publication
-from sbx.sandbox.recipe import Recipe, Step, UsedKit
+from sbx.sandbox.recipe import KitService, Recipe, Step, UsedKit
 from sbx.sandbox.spec import SandboxSpec
 from sbx.store.paths import Paths
 from sbx.system.progress import Progress
@@ -44,11 +44,12 @@ chmod "$2" "$1"
 _MERGE = 'set -eu; cp -R --update=none "$1/." "$2/"; rm -rf "$1"'
 
 
-def recipe_of(whole: Composition) -> Recipe:
-    """What a sandbox keeps of its kits."""
+def recipe_of(whole: Composition, services: tuple[KitService, ...]) -> Recipe:
+    """What a sandbox keeps of its kits; `services`: those of their own that the user agreed to."""
     plain, terminal = whole.launch((), terminal=False), whole.launch((), terminal=True)
     return Recipe(
         interactive=terminal if terminal != plain else (),
+        services=services,
         startup=tuple(
             Step(argv=step.command, user=step.user, background=bool(step.background))
             for step in whole.startup

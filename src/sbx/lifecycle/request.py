@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sbx.sandbox.git import GitWorkspace
 from sbx.sandbox.ports import Publication
+from sbx.sandbox.recipe import KitService
 from sbx.sandbox.spec import AccelChoice, Mount, Resources
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class CreateRequest:
     accel: AccelChoice = AccelChoice.AUTO
     kits: Composition | None = None  # None: nothing but the template
     kit_hosts: bool = False  # under Locked Down: the user agreed to the hosts that the kits allow
+    kit_services: tuple[KitService, ...] = ()  # of the kits' own, that the user agreed to
     env: dict[str, str] = field(default_factory=dict[str, str])
     workdir: str | None = None  # None: the primary workspace, else the template's
     git: GitWorkspace | None = None  # branch or clone mode

@@ -25,11 +25,31 @@ class UsedKit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KitPlace:
+    """A place where the secret of a kit's own service is put in."""
+
+    host: str  # a pattern of `sbx.credential.places`
+    header: str  # lower case
+    format: str | None  # with one `%s`; None: Basic
+    username: str = ""  # of Basic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KitService:
+    """A service that a kit declares, and that the user agreed to."""
+
+    name: str  # as `sbx secret set` has it
+    variable: str | None  # of the sandbox, holds a placeholder
+    places: tuple[KitPlace, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """What later starts and sessions need of them."""
 
     interactive: tuple[str, ...] = ()  # what `run` starts on a terminal; empty: the same as without
     startup: tuple[Step, ...] = ()
+    services: tuple[KitService, ...] = ()
     kits: tuple[UsedKit, ...] = ()  # empty: nothing was to be carried out
 
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import base64
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sbx.credential.binding import Binding
+from sbx.credential.places import Place, Style
 from sbx.errors import SbxError
 from sbx.proxy.intercept.authority import open_authority, trusted_pem
 from sbx.proxy.intercept.grants import Interception
 from sbx.proxy.intercept.leaves import Leaves
+from sbx.sandbox.recipe import KitPlace, KitService
 from sbx.secret.source import CredentialSource
 from sbx.store.paths import Paths
 from sbx.supervisor.host_trust import host_authorities
@@ -46,13 +50,18 @@ class Inside:
 class Credentials:
     """Follows the stored secrets for one sandbox."""
 
-    def __init__(self, where: Paths, sandbox: str) -> None:
+    def __init__(self, where: Paths, sandbox: str, services: Sequence[KitService] = ()) -> None:
         self._where = where
-        self._source = CredentialSource(where, sandbox)
+        self._source = CredentialSource(where, sandbox, [_binding(one) for one in services])
         self.logins = self._source.logins
         self.interception = Interception(
             self._source, Leaves(lambda: open_authority(where)), logins=self.logins
         )
+
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        """What is bound now."""
+        return self._source.bindings
 
     def refresh(self) -> None:
         """Take over what is stored now; cheap if nothing changed."""
@@ -85,3 +94,21 @@ class Credentials:
                 **self._source.environment(),
             },
         )
+
+
+def _binding(service: KitService) -> Binding:
+    """A kit's own service, which the user agreed to."""
+    return Binding(
+        id="",  # that of the secret, once there is one
+        name=service.name,
+        places=tuple(map(_place, service.places)),
+        variables=(service.variable,) if service.variable else (),
+    )
+
+
+def _place(place: KitPlace) -> Place:
+    if place.format is None:
+        return Place(
+            hosts=(place.host,), header=place.header, style=Style.BASIC, username=place.username
+        )
+    return Place(hosts=(place.host,), header=place.header, format=place.format)

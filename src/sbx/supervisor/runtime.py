@@ -165,7 +165,12 @@ async def _network(
 
     async with events.phase(readiness.WAY_OUT):
         way_out = open_way_out(
-            plan.where, plan.spec.name, network.listeners, on_event, approvals=plan.approvals
+            plan.where,
+            plan.spec.name,
+            network.listeners,
+            on_event,
+            approvals=plan.approvals,
+            services=plan.spec.recipe.services,
         )
         serving = await stack.enter_async_context(way_out)
     async with events.phase(readiness.PORTS):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from sbx.network.link import Listeners
 from sbx.proxy.accept import Acceptor
@@ -25,6 +25,7 @@ from sbx.proxy.limits import Limits
 from sbx.proxy.resolver import HostResolver
 from sbx.proxy.transparent import TransparentProxy
 from sbx.proxy.upstream import Upstream
+from sbx.sandbox.recipe import KitService
 from sbx.store.paths import Paths
 from sbx.supervisor.alive import cancel
 from sbx.supervisor.credentials import Credentials, Inside
@@ -120,14 +121,16 @@ async def open_way_out(
     on_event: OnEvent,
     *,
     approvals: bool = False,
+    services: Sequence[KitService] = (),
 ) -> AsyncGenerator[WayOut]:
     """Serve a sandbox's ways out for the block; `on_event` is told of every decision.
 
-    With `approvals`, a block of what no rule allows says that the user is being asked.
+    With `approvals`, a block of what no rule allows says that the user is being asked. `services`
+    are those of kits that the user agreed to.
 
     What the policy is matters to nobody here: without one, everything is denied.
     """
-    credentials = Credentials(where, sandbox)
+    credentials = Credentials(where, sandbox, services)
     policy = PolicyWatch(where, sandbox, credentials.refresh)
     limits = Limits()
     resolver = HostResolver(limits.max_lookups)
