@@ -42,14 +42,25 @@ def write_trust(pem: str) -> None:
 
 
 def _write_own(pem: str) -> None:
-    """One file for each, as update-ca-certificates(8) wants it; the first is ours."""
+    """One file for each, as update-ca-certificates(8) wants it; the first is ours.
+
+    The links are those that it makes: Debian's Java, when it is installed, takes over all of them.
+    """
     each = [part.strip("\n") + f"\n{_LAST}\n" for part in pem.split(_LAST) if part.strip()]
     wanted = {f"opensbx{f'-host-{n}' if n else ''}.crt": text for n, text in enumerate(each)}
     for name, text in wanted.items():
         replace_file(f"{_OWN}/{name}", text)
+        if not os.path.lexists(_link(name)):
+            os.symlink(f"{_OWN}/{name}", _link(name))
     for name in os.listdir(_OWN):
         if name.startswith("opensbx-host-") and name not in wanted:
             os.unlink(f"{_OWN}/{name}")
+            if os.path.islink(_link(name)):
+                os.unlink(_link(name))
+
+
+def _link(name: str) -> str:
+    return f"{os.path.dirname(BUNDLE)}/{name.removesuffix('.crt')}.pem"
 
 
 def _is_file(path: str) -> bool:

@@ -44,9 +44,12 @@ def test_each_has_a_file_of_its_own_and_old_ones_go(root: Path) -> None:
     trust.write_trust("".join(ones))
     names = ("opensbx.crt", "opensbx-host-1.crt", "opensbx-host-2.crt")
     assert [(own / name).read_text() for name in names] == ones
+    links = [_bundle(root).with_name(name.replace(".crt", ".pem")) for name in names]
+    assert [link.read_text() for link in links] == ones
     assert "".join(ones) in _bundle(root).read_text()
     trust.write_trust("".join(ones[:2]))
     assert sorted(p.name for p in own.iterdir()) == ["mine.crt", *sorted(names[:2])]
+    assert [link.is_symlink() for link in links] == [True, True, False]
 
 
 def test_a_template_without_authorities_gets_a_list(root: Path) -> None:
