@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -62,6 +63,21 @@ def test_git_works_and_its_own_files_cannot_be_written(shared: Installation, top
         assert (top / ".git" / name).read_bytes() == b""
     assert git(top, "status", "--porcelain", "-uno") == ""
     assert git(top, "config", "--get", "core.fsmonitor", check=False) == ""
+
+
+def test_an_index_that_the_host_wrote_is_believed_inside(shared: Installation, top: Path) -> None:
+    """Owner and change time differ inside: git would read each file of a large tree again.
+
+    Whether it reads one is seen by a change that neither size nor time tell.
+    """
+    file, long_ago = top / "sub" / "other", 1_000_000_000
+    os.utime(file, (long_ago, long_ago))
+    git(top, "status")  # refreshes the index, with what the host sees
+    file.write_text("owt\n")
+    os.utime(file, (long_ago, long_ago))
+    assert sh(shared, "git status --porcelain -uno sub/other") == ""
+    file.write_text("two\n")
+    git(top, "status")
 
 
 def test_what_did_not_exist_and_what_the_host_replaced_is_guarded_too(

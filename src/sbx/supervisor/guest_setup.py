@@ -74,10 +74,27 @@ def assembly(
     )
 
 
+def _git_settings(spec: SandboxSpec) -> dict[str, str]:
+    """For a repository that host and sandbox both use, see git(1) on GIT_CONFIG_COUNT.
+
+    Its index holds owners and change times, which differ inside: git would read every file again
+    each time the other side has written the index. Sizes and times of the contents are the same.
+    Branch and clone mode have these in a configuration of their own.
+    """
+    if spec.git is not None or not spec.mounts:
+        return {}
+    settings = {"core.checkStat": "minimal", "core.trustCtime": "false"}
+    found = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (key, value) in enumerate(settings.items()):
+        found |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return found
+
+
 def _environment(spec: SandboxSpec, inside: Inside) -> dict[str, str]:
     """What every command in the sandbox finds; a variable that the user set beats a placeholder."""
     return {
         **inside.environment,
+        **_git_settings(spec),
         **spec.env,
         **_PROXY_VARIABLES,
         "SANDBOX_ID": spec.id,
