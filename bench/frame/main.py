@@ -18,7 +18,10 @@ from bench.frame.suite import Bench
 from bench.frame.table import print_rows, write_document
 
 # In this order: what a user feels first comes first, what loads the machine most comes last.
-SUITES = ("start", "cli", "memory", "policy", "network", "intercept", "git", "engine", "density")
+SUITES = (
+    "start", "cli", "memory", "policy", "network", "intercept", "git", "engine", "template",
+    "density",
+)  # fmt: skip
 
 
 def main() -> int:
