@@ -40,8 +40,15 @@ def test_npm_install(box: Installation) -> None:
     assert box.inside(BOX, "sh", "-c", script).ok().text == "true\n"
 
 
-def test_apt_get_update(box: Installation) -> None:
+@pytest.mark.timeout(240)
+def test_apt_get_update_and_install(box: Installation) -> None:
     reach(box, BOX, "apt")
-    script = "apt-get -o APT::Update::Error-Mode=any update && apt-cache policy hello"
+    script = (
+        "apt-get -o APT::Update::Error-Mode=any update && apt-cache policy hello && "
+        "apt-get install -y -q hello >&2 && hello"
+    )
     done = box.inside(BOX, "sh", "-c", script, user="root")
     assert "Candidate: " in done.ok().text
+    assert done.text.endswith("Hello, world!\n")
+    # Pages stay out, but Java's packages link theirs there and fail without the folder.
+    box.inside(BOX, "test", "-d", "/usr/share/man/man1").ok()

@@ -76,6 +76,8 @@ find "$1"/usr/lib/python3 "$1"/usr/lib/python3.13 -name '*.pyc' -delete
 chroot "$1" env -u SOURCE_DATE_EPOCH python3 -m compileall -q /usr/lib/python3 /usr/lib/python3.13
 # dpkg's options do not reach the first packages, which are unpacked without it.
 rm -rf "$1"/usr/share/man/* "$1"/usr/share/info/* "$1"/usr/share/locale/*
+# Packages link their pages in here (update-alternatives), and Java's fail without the folder.
+for section in 1 2 3 4 5 6 7 8; do mkdir -p "$1"/usr/share/man/man$section; done
 find "$1"/usr/share/doc -type f ! -name copyright -delete
 printf 'Acquire::Languages "none";\\nAcquire::Retries "3";\\n' > "$1"/etc/apt/apt.conf.d/90sbx
 rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/hostname "$1"/etc/resolv.conf
