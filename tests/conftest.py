@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,14 @@ TIMEOUTS_S = {"unit": 5, "host": 30, "vm": 120, "style": 300}
 # Under load an example may take long: only bin/test and the limits above bound time.
 hypothesis.settings.register_profile("sbx", deadline=None, database=None)
 hypothesis.settings.load_profile("sbx")
+
+
+# Started in the background of a script, everything ignores these (POSIX, 2.11), and children of
+# tests that send them would as well.
+for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        _usual = signal.default_int_handler if _number is signal.SIGINT else signal.SIG_DFL
+        signal.signal(_number, _usual)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,8 +110,11 @@ def test_a_signal_reaches_a_command_that_never_reads(box: Installation) -> None:
     ) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == b"up\n"
-        child.send_signal(signal.SIGINT)
-        assert child.wait(timeout=60) == 9
+        try:
+            child.send_signal(signal.SIGINT)
+            assert child.wait(timeout=60) == 9
+        finally:
+            child.kill()
         assert child.stdin is not None
         child.stdin.close()
 
