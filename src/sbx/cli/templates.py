@@ -3,26 +3,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import replace
 
 from sbx.cli import engine
 from sbx.cli.app import App
 from sbx.cli.creation_options import PullPolicy, Typed
 from sbx.cli.output import clean, warn
 from sbx.cli.progress import Steps
-from sbx.errors import NotFoundError, TransientError
+from sbx.errors import NotFoundError, TransientError, UserError
 from sbx.image.store import ImageStore
 from sbx.image.template import SHELL
 from sbx.kit.builtin import ALIASES, NAMES
 from sbx.kit.reference import parse_oci
 from sbx.kit.registry import Credentials
-from sbx.lifecycle.templates import OWN, full_reference, has_registry
+from sbx.lifecycle.templates import FLAVOR, OWN, full_reference, has_registry
 from sbx.store import templates
 from sbx.store.templates import Origin, StoredTemplate
-
-if TYPE_CHECKING:
-    from sbx.lifecycle.build import Base
+from sbx.system.progress import Progress
 
 _VARIANT_ENDINGS = ("-docker", "-minimal")
 _VARIANTS = {"claude-code": "claude"}
@@ -37,7 +35,7 @@ def choose(app: App, asked: str, typed: Typed, agent: str) -> str:
     """
     own = None if typed.pull == PullPolicy.ALWAYS else own_name(app, asked)
     if own is not None:
-        return SHELL if own in (SHELL, agent) else _agent_template(app, own, quiet=typed.quiet)
+        return SHELL if own in (SHELL, agent) else _agent_template(app, own, typed)
     store = ImageStore(app.paths.cache)
     if "/" not in asked and store.template(asked) is not None:
         return asked  # of an agent, as `sbx version --json` shows it
@@ -51,25 +49,38 @@ def choose(app: App, asked: str, typed: Typed, agent: str) -> str:
     return stored.reference
 
 
-def build_bases(app: App, folder: Path, *, quiet: bool) -> tuple[Base, ...]:
-    """The templates of ours that a folder's Dockerfile starts from, made if they are not there.
+def build_bases(app: App, names: Sequence[str], progress: Progress) -> dict[str, StoredTemplate]:
+    """The templates of ours and of the user that a Dockerfile starts from, by the name in it.
 
     Raises:
-        SbxError: there is no Dockerfile, or one of them cannot be made.
+        SbxError: one of ours cannot be made.
     """
-    from sbx.lifecycle.build import Base, named_bases
+    from sbx.cli.creation import agent_request
+    from sbx.lifecycle.base import find_template
+    from sbx.lifecycle.save import stored_form
 
-    found: list[Base] = []
-    store = ImageStore(app.paths.cache)
-    for name in named_bases(folder):
+    found: dict[str, StoredTemplate] = {}
+    for name in names:
         own = own_name(app, name)
-        if own is None:
+        if own is not None:
+            request = agent_request(app, own)
+            made = (
+                find_template(app.paths, SHELL, progress)
+                if request is None
+                else engine.prepare_agent(app, request, progress)
+            )
+            found[name] = stored_form(made, name)
+            if request is not None:
+                labels = {FLAVOR: own}
+                found[name] = replace(found[name], labels=labels, flavor=own)
             continue
-        made = SHELL if own == SHELL else _agent_template(app, own, quiet=quiet)
-        with Steps(quiet=quiet) as progress:
-            template = store.prepare(progress, template=made).template
-        found.append(Base(name=name, template=template))
-    return tuple(found)
+        try:
+            there = templates.find(app.paths, full_reference(name))
+        except UserError:  # a variable, or a stage
+            continue
+        if there is not None and there.origin is not Origin.PULLED:
+            found[name] = there
+    return found
 
 
 def own_name(app: App, asked: str) -> str | None:
@@ -98,14 +109,14 @@ def _variant(tag: str) -> str:
     return _VARIANTS.get(tag, tag) or SHELL
 
 
-def _agent_template(app: App, agent: str, *, quiet: bool) -> str:
+def _agent_template(app: App, agent: str, typed: Typed) -> str:
     """The template of an agent, its layer made if it is not there."""
     from sbx.cli.creation import agent_request
 
     request = agent_request(app, agent)
     if request is None:
         return SHELL
-    with Steps(quiet=quiet) as progress:
+    with Steps(quiet=typed.quiet) as progress:
         return engine.prepare_agent(app, request, progress).name
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import secrets
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import cast
 
-from sbx.errors import NotFoundError, PermanentError, UserError
+from sbx.errors import NotFoundError, PermanentError, SbxError, UserError
 from sbx.image.cache import remove_tree
 from sbx.image.store import ImageStore
 from sbx.lifecycle import packer
@@ -28,15 +29,20 @@ from sbx.lifecycle.leftovers import AGENT, FOLDER, LOCK, PREFIX, clear_builders
 from sbx.lifecycle.remove import remove
 from sbx.lifecycle.request import CreateRequest
 from sbx.lifecycle.start import Listener
+from sbx.lifecycle.stop import StopResult, stop
 from sbx.sandbox.spec import Mount, Resources, SandboxSpec
+from sbx.store import paths as names
 from sbx.store.paths import Paths, make_private
 from sbx.system.codec import Json
-from sbx.system.files import private_folder
+from sbx.system.files import allocated_bytes, private_folder
 from sbx.system.locks import hold_lock
 from sbx.system.progress import Progress
 from sbx.vm.resources import DEFAULT_DISK_BYTES, choose_resources, host_capacity
 
 INPUT = Path("/mnt/sbx-in")
+log = logging.getLogger(__name__)
+
+MAX_CACHE_BYTES = 20 << 30
 _CALL_SECONDS = 3600.0
 _MAX_ANSWER_BYTES = 64 << 20
 _SCRIPT = "packer.py"
@@ -88,9 +94,12 @@ def builder(
     *,
     progress: Progress,
     listener: Listener,
-    resources: Resources | None = None,
+    disk: Path | None = None,
 ) -> Generator[Builder]:
     """A builder that sees `inputs`; it is gone at the end of the block.
+
+    With `disk` its data disk is the file of that name, if there is one, and is put there again
+    unless the block is left by an interrupt or it has become too large.
 
     Raises:
         SbxError: it cannot be made.
@@ -109,17 +118,37 @@ def builder(
                 Mount(source=runtime.root, target=Path(packer.RUNTIME), read_only=True),
                 *inputs,
             ),
-            resources=resources or _resources(),
+            resources=_resources(),
+            disk=disk if disk is not None and disk.exists() else None,
             workdir="/",
             git_unsafe=True,  # there is no repository of anybody's
         )
         try:
             now = create(where, request, progress=progress, listener=listener)
-            yield Builder(where=where, spec=now.spec, out=out)
+            try:
+                yield Builder(where=where, spec=now.spec, out=out)
+            except SbxError:
+                _put_back(where, name, disk)
+                raise
+            _put_back(where, name, disk)
         finally:
             with contextlib.suppress(NotFoundError):
                 remove(where, name, force=True)
             remove_tree(out)
+
+
+def _put_back(where: Paths, name: str, disk: Path | None) -> None:
+    """Keep a builder's disk; a cache that cannot be kept is no failure."""
+    if disk is None:
+        return
+    try:
+        if stop(where, name) is not StopResult.STOPPED:
+            return  # its file system was not left in order
+        made = where.sandbox(name) / names.DATA_DISK
+        if allocated_bytes(made) <= MAX_CACHE_BYTES:
+            made.rename(private_folder(disk.parent) / disk.name)
+    except (SbxError, OSError) as error:
+        log.warning("the cache of builds is lost: %s", error)
 
 
 def _resources() -> Resources:

@@ -7,8 +7,11 @@ from pathlib import Path
 
 from sbx.image.cache import remove_tree
 from sbx.image.store import ImageStore, Part
+from sbx.system.files import allocated_bytes
 from sbx.vm.snapshots import FOLDER, Snapshots
 
+BUILD_CACHE = "build-cache"  # what builds of Dockerfiles keep for the next one
+CACHE_DISK = "disk.img"  # there
 DOWNLOADS = "downloads"  # layers of images that are being pulled, or whose pull was cut off
 
 
@@ -18,7 +21,7 @@ def stop_building(cache: Path) -> None:
 
 
 def cache_usage(cache: Path) -> tuple[Part, ...]:
-    """Everything in the cache: built parts and snapshots."""
+    """Everything in the cache: built parts, snapshots, and what builds of Dockerfiles keep."""
     store = ImageStore(cache)
     bundle, tools = store.runtime(), store.tools()
     snapshots = _snapshots(
@@ -26,7 +29,16 @@ def cache_usage(cache: Path) -> tuple[Part, ...]:
         runtime=None if bundle is None else bundle.digest,
         tools=None if tools is None else tools.digest,
     )
-    return store.usage() + snapshots
+    return store.usage() + snapshots + _build_cache(cache)
+
+
+def _build_cache(cache: Path) -> tuple[Part, ...]:
+    """The disk of the last build; nothing while a build is using it, as it is a sandbox's then."""
+    try:
+        size = allocated_bytes(cache / BUILD_CACHE / CACHE_DISK)
+    except OSError:
+        return ()
+    return (Part(kind=BUILD_CACHE, digest="", size_bytes=size, current=False),)
 
 
 def prune_cache(cache: Path, keep: frozenset[str], bases: frozenset[str] = frozenset()) -> int:
@@ -36,7 +48,9 @@ def prune_cache(cache: Path, keep: frozenset[str], bases: frozenset[str] = froze
     """
     old = [part for part in cache_usage(cache) if part.kind == FOLDER and not part.current]
     freed = sum(Snapshots(cache).remove(part.digest) for part in old)
-    remove_tree(cache / DOWNLOADS)
+    freed += sum(part.size_bytes for part in _build_cache(cache))
+    for folder in (DOWNLOADS, BUILD_CACHE):
+        remove_tree(cache / folder)
     return freed + ImageStore(cache).prune(keep, bases)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +60,9 @@ def create(
     sweep_builders(where)
     spec = _spec(request, _template(where, request, progress=progress, listener=listener))
     records.create_folder(where, spec, SandboxRecord(published=_published(request)))
+    if request.disk is not None:
+        with contextlib.suppress(OSError):  # gone meanwhile, or elsewhere: a new one is made
+            request.disk.rename(where.sandbox(request.name) / names.DATA_DISK)
     forget_rules(where, request.name)  # of an earlier one, whose removal did not get that far
     try:
         if request.deny_network:

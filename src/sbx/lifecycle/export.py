@@ -82,8 +82,8 @@ def _write(made: Builder, stored: StoredTemplate, temp: Path) -> None:
             tar.addfile(member, io.BytesIO(data))
 
 
-def image_config(stored: StoredTemplate, diff_id: str) -> bytes:
-    """The configuration of an image with one layer."""
+def image_config(stored: StoredTemplate, *diff_ids: str) -> bytes:
+    """The configuration of an image with these layers."""
     document = {
         "architecture": ARCHITECTURE,
         "os": SYSTEM,
@@ -95,7 +95,7 @@ def image_config(stored: StoredTemplate, diff_id: str) -> bytes:
             "Cmd": list(stored.command),
             "Labels": dict(stored.labels),
         },
-        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+        "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
     }
     return json.dumps(document, sort_keys=True).encode()
 

@@ -73,8 +73,11 @@ def run_inside(
     on_line: OnLine | None = None,
     *,
     sink: Sink | None = None,
+    every_line: bool = False,
 ) -> Done:
     """Run a command in a running sandbox to its end; its standard output goes to `sink`, if given.
+
+    `on_line` hears the newest line now and then, or each.
 
     Raises:
         TransientError: the sandbox cannot be reached.
@@ -92,7 +95,7 @@ def run_inside(
         timer = threading.Timer(command.timeout_s, cut)
         timer.start()
         try:
-            with _Tail(on_line) as tail, _output(sink, tail) as output:
+            with _Tail(on_line, every_line=every_line) as tail, _output(sink, tail) as output:
                 end = Session(lease.sock, watch=lease.watch).exec(
                     _request(command),
                     Streams(stdin=given.fileno(), stdout=output, stderr=tail.fileno()),
@@ -147,10 +150,11 @@ def _output(sink: Sink | None, tail: _Tail) -> Generator[int]:
 
 
 class _Tail:
-    """A pipe whose reader hands over each line and keeps the end of what came."""
+    """A pipe whose reader hands over lines and keeps the end of what came."""
 
-    def __init__(self, on_line: OnLine | None) -> None:
+    def __init__(self, on_line: OnLine | None, *, every_line: bool) -> None:
         self._on_line = on_line
+        self._every_line = every_line
         self._kept = b""
         self._line = b""
         self._read, self._write = os.pipe2(os.O_CLOEXEC)
@@ -180,5 +184,8 @@ class _Tail:
                 continue
             *lines, self._line = (self._line + data).split(b"\n")
             self._line = self._line[-_TAIL_BYTES:]
-            if lines and (last := lines[-1].decode(errors="replace").strip()):
+            if self._every_line:
+                for line in lines:
+                    self._on_line(line.decode(errors="replace").rstrip("\r"))
+            elif lines and (last := lines[-1].decode(errors="replace").strip()):
                 self._on_line(last)

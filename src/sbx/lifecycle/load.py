@@ -112,9 +112,9 @@ def load(
     return tuple(found)
 
 
-def read_archive(made: Builder, name: str, *, path: Path = INPUT) -> Archive:
+def read_archive(made: Builder, name: str) -> Archive:
     """Let a builder say what is in the archive that it sees (UserError: it is none)."""
-    answer = made.call("list", {"path": str(path)}, what=f"cannot load `{name}`")
+    answer = made.call("list", {"path": str(INPUT)}, what=f"cannot load `{name}`")
     try:
         files = cast("dict[str, list[int]]", answer["files"])
         documents = cast("dict[str, str]", answer["documents"])

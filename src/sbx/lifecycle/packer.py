@@ -11,8 +11,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
+import gzip
 import hashlib
-import io
 import json
 import os
 import posixpath
@@ -32,6 +32,10 @@ WORK = "/var/lib/containerd/sbx-pack"
 IMAGE = "layer.erofs"
 WRONG = 3  # exit status: the input is at fault
 _UNPACKED = "archive.tar"
+_ENGINE = "/var/lib/docker"
+_REPOSITORIES = f"{_ENGINE}/image/overlay2/repositories.json"
+_OURS = f"{_ENGINE}/opensbx-images.json"  # names of images that are templates
+_LAYERS = f"{_ENGINE}/image/overlay2/layerdb/sha256"
 _PIECE = 1 << 20
 _ZEROS = bytes(1 << 16)
 # After the end of an archive mkfs.erofs reads no more than its buffers hold; one that was cut off
@@ -333,18 +337,25 @@ def _members(path: str) -> dict[str, Any]:
     return {"files": files, "links": links, "documents": documents}
 
 
+def loop_device(number: int) -> str:
+    """The path of a loop device; the sandbox's /dev has none by itself."""
+    for name, mode, major, minor in (
+        ("loop-control", stat.S_IFCHR, 10, 237),
+        (f"loop{number}", stat.S_IFBLK, 7, number),
+    ):
+        with contextlib.suppress(FileExistsError):
+            os.mknod(f"/dev/{name}", 0o600 | mode, os.makedev(major, minor))
+    return f"/dev/loop{number}"
+
+
 @contextlib.contextmanager
 def mounted(path: str, kind: str, number: int) -> Generator[str]:
     """A file as a file system, read-only."""
-    for name, mode, major, minor in (
-        ("loop-control", stat.S_IFCHR, 10, 237), (f"loop{number}", stat.S_IFBLK, 7, number),
-    ):  # fmt: skip
-        with contextlib.suppress(FileExistsError):
-            os.mknod(f"/dev/{name}", 0o600 | mode, os.makedev(major, minor))
+    device = loop_device(number)
     place = f"{WORK}/mount{number}"
     os.makedirs(place, exist_ok=True)
     done = subprocess.run(
-        ["mount", "-t", kind, "-o", f"ro,loop=/dev/loop{number}", path, place],
+        ["mount", "-t", kind, "-o", f"ro,loop={device}", path, place],
         capture_output=True, check=False,
     )  # fmt: skip
     if done.returncode != 0:
@@ -465,97 +476,158 @@ def do_export(args: dict[str, Any]) -> dict[str, Any]:
     return {"size": os.stat(f"{OUT}/layer.tar").st_size}
 
 
-_ENGINE = "/var/lib/docker"
+def do_prepare(args: dict[str, Any]) -> dict[str, Any]:
+    """Make templates known to the Docker engine, before it starts: `FROM` finds them as its own.
 
-
-def docker(*words: str, given: bytes = b"") -> str:
-    """What the engine inside says to a command."""
-    done = subprocess.run(["docker", *words], input=given, capture_output=True, check=False)
-    if done.returncode != 0:
-        raise Wrong(done.stderr.decode(errors="replace").strip()[-500:])
-    return done.stdout.decode()
-
-
-def inspect(image: str) -> dict[str, Any]:
-    """What the engine knows of an image."""
-    found: list[dict[str, Any]] = json.loads(docker("image", "inspect", image))
-    return found[0]
-
-
-def do_base(args: dict[str, Any]) -> dict[str, Any]:
-    """A template of ours as an image of the engine, without a copy of its files.
-
-    The engine gets an image with nothing but a mark in it, whose folder is then covered by the
-    template's layers.
+    A layer is mounted where the engine's overlay2 driver has the files of one, so nothing is
+    copied: both have the form of an overlay's upper folder.
     """
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        member, text = tarfile.TarInfo("opensbx-base"), args["mark"].encode()
-        member.size = len(text)
-        tar.addfile(member, io.BytesIO(text))
-    changes = [word for each in args["changes"] for word in ("--change", each)]
-    docker("import", *changes, "-", args["name"], given=archive.getvalue())
-    found = inspect(args["name"])
-    folder = found["GraphDriver"]["Data"]["UpperDir"]
-    os.makedirs(WORK, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        places = [
-            stack.enter_context(mounted(path, "erofs", number))
-            for number, path in enumerate(args["layers"])
-        ]
-        tree = places[0]
-        if len(places) > 1:
-            tree = f"{WORK}/base"
-            os.makedirs(tree, exist_ok=True)
-            lower = ":".join(reversed(places))
-            subprocess.run(
-                ["mount", "-t", "overlay", "-o", f"ro,lowerdir={lower}", "overlay", tree],
-                check=True,
-            )
-            stack.callback(subprocess.run, ["umount", tree], check=True)
-        # The second mount stays when those that it was made of go.
-        subprocess.run(["mount", "--bind", tree, folder], check=True)
-    return {"layer": found["RootFS"]["Layers"][0]}
-
-
-def do_built(args: dict[str, Any]) -> dict[str, Any]:
-    """The id and the configuration of an image, as an OCI document."""
-    found = inspect(args["image"])
-    config = {
-        "architecture": found["Architecture"],
-        "os": found["Os"],
-        "config": found["Config"],
-        "rootfs": {"type": "layers", "diff_ids": found["RootFS"]["Layers"]},
-    }
-    return {"id": found["Id"], "config": config}
-
-
-def do_added(args: dict[str, Any]) -> dict[str, Any]:
-    """What a build added to a template of ours, into one layer."""
-    data = inspect(args["image"])["GraphDriver"]["Data"]
-    lower = data["LowerDir"].split(":")[:-1]  # from the top; the last one is the template's
-    trees = [*reversed(lower), data["UpperDir"]]
-    tree = trees[0]
-    if len(trees) > 1:
-        tree = f"{_ENGINE}/opensbx-added"  # an overlay, as WORK is on, takes no marks of its own
-        os.makedirs(tree)
-        for each in trees:
-            merge(each, tree)
-    image = fresh()
-    _pack_tree(tree, image)
-    return {"shells": shells(tree), "size": hand_out(image)}
-
-
-def do_archive(args: dict[str, Any]) -> dict[str, Any]:
-    """An image as the engine saves it."""
-    docker("image", "save", "--output", args["path"], args["image"])
+    loops = 0
+    _forget_images()
+    for image in args["images"]:
+        parents: list[str] = []
+        chain = ""
+        for layer in image["layers"]:
+            diff = f"sha256:{layer['digest']}"
+            chain = _digest(f"{chain} {diff}") if chain else diff
+            _engine_layer(chain, diff, layer["path"], parents, loops)
+            parents.insert(0, chain)
+            loops += 1
+        _engine_image(image)
     return {}
 
 
+def _engine_layer(chain: str, diff: str, path: str, parents: list[str], loop: int) -> None:
+    name = hashlib.sha256(chain.encode()).hexdigest()
+    place = f"{_ENGINE}/overlay2/{name}"
+    os.makedirs(f"{place}/diff", exist_ok=True)
+    os.makedirs(f"{_ENGINE}/overlay2/l", exist_ok=True)
+    short = _short(chain)
+    if not os.path.lexists(f"{_ENGINE}/overlay2/l/{short}"):
+        os.symlink(f"../{name}/diff", f"{_ENGINE}/overlay2/l/{short}")
+    _put(f"{place}/link", short)
+    _put(f"{place}/committed", "")
+    about = f"{_LAYERS}/{chain.removeprefix('sha256:')}"
+    os.makedirs(about, exist_ok=True)
+    if parents:
+        os.makedirs(f"{place}/work", exist_ok=True)
+        _put(f"{place}/lower", ":".join(f"l/{_short(parent)}" for parent in parents))
+        _put(f"{about}/parent", parents[0])
+    _put(f"{about}/cache-id", name)
+    _put(f"{about}/diff", diff)
+    _put(f"{about}/size", "0")
+    with gzip.open(f"{about}/tar-split.json.gz", "wb"):
+        pass
+    if not os.path.ismount(f"{place}/diff"):
+        device = loop_device(loop)
+        subprocess.run(
+            ["mount", "-t", "erofs", "-o", f"ro,loop={device}", path, f"{place}/diff"], check=True
+        )
+
+
+def _forget_images() -> None:
+    """Take away the names of what earlier builds started from: nothing is mounted there now."""
+    with contextlib.suppress(FileNotFoundError), open(_OURS) as file:
+        ours: list[str] = json.load(file)
+        known = _known_images()
+        for tag in ours:
+            known.get(tag.rpartition(":")[0], {}).pop(tag, None)
+        _put(_REPOSITORIES, json.dumps({"Repositories": {k: v for k, v in known.items() if v}}))
+        _put(_OURS, "[]")
+
+
+def _known_images() -> dict[str, dict[str, str]]:
+    """The names of the engine's images, by repository."""
+    with contextlib.suppress(FileNotFoundError), open(_REPOSITORIES) as file:
+        found: dict[str, dict[str, str]] = json.load(file).get("Repositories") or {}
+        return found
+    return {}
+
+
+def _engine_image(image: dict[str, Any]) -> None:
+    config: bytes = image["config"].encode()
+    name = hashlib.sha256(config).hexdigest()
+    folder = f"{_ENGINE}/image/overlay2/imagedb/content/sha256"
+    os.makedirs(folder, exist_ok=True)
+    _put(f"{folder}/{name}", image["config"])
+    known = _known_images()
+    ours: list[str] = []
+    with contextlib.suppress(FileNotFoundError), open(_OURS) as file:
+        ours = json.load(file)
+    _put(_OURS, json.dumps([*ours, *image["tags"]]))
+    for tag in image["tags"]:
+        known.setdefault(tag.rpartition(":")[0], {})[tag] = f"sha256:{name}"
+    _put(_REPOSITORIES, json.dumps({"Repositories": known}))
+
+
+def do_built(args: dict[str, Any]) -> dict[str, Any]:
+    """What the engine built: how it is run, the layers of ours below, and folders of the others."""
+    done = subprocess.run(
+        ["docker", "image", "inspect", args["tag"]], capture_output=True, check=True
+    )
+    found = json.loads(done.stdout)[0]
+    below: list[str] = []
+    folders: list[str] = []
+    chain = ""
+    for diff in found["RootFS"]["Layers"]:
+        chain = _digest(f"{chain} {diff}") if chain else diff
+        digest = diff.removeprefix("sha256:")
+        if digest in args["known"] and not folders:
+            below.append(digest)
+            continue
+        with open(f"{_LAYERS}/{chain.removeprefix('sha256:')}/cache-id") as file:
+            folders.append(f"{_ENGINE}/overlay2/{file.read().strip()}/diff")
+    return {"image": found, "below": below, "folders": folders}
+
+
+def do_folders(args: dict[str, Any]) -> dict[str, Any]:
+    """Folders of the engine's layers, lowest first, into one layer; `bottom`: nothing is below."""
+    image = fresh()
+    places: list[str] = args["folders"]
+    whole = f"{WORK}/merged"
+    subprocess.run(["rm", "-rf", whole], check=True)
+    with contextlib.ExitStack() as stack:
+        tree = places[0]
+        if len(places) > 1:
+            os.makedirs(whole)
+            tree = whole
+        if len(places) > 1 and args["bottom"]:
+            lower = ":".join(reversed(places))
+            options = f"ro,lowerdir={lower}"
+            subprocess.run(["mount", "-t", "overlay", "-o", options, "overlay", whole], check=True)
+            stack.callback(subprocess.run, ["umount", whole], check=True)
+        elif len(places) > 1:
+            for place in places:
+                merge(place, whole)
+        _pack_tree(tree, image)
+        found = shells(tree)
+    subprocess.run(["rm", "-rf", whole], check=True)
+    return {"shells": found, "size": hand_out(image)}
+
+
+def _put(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def _digest(text: str) -> str:
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _short(chain: str) -> str:
+    """The engine's short name of a layer: 26 capital letters and digits."""
+    return base64.b32encode(hashlib.sha256(chain.encode()).digest()).decode()[:26]
+
+
 VERBS = {
-    "list": do_list, "pack": do_pack, "upper": do_upper, "export": do_export,
-    "base": do_base, "built": do_built, "added": do_added, "archive": do_archive,
-}  # fmt: skip
+    "list": do_list,
+    "pack": do_pack,
+    "upper": do_upper,
+    "export": do_export,
+    "prepare": do_prepare,
+    "built": do_built,
+    "folders": do_folders,
+}
 
 
 def main(verb: str, text: str) -> int:

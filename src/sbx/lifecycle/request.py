@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sbx.sandbox.git import GitWorkspace
@@ -38,3 +39,4 @@ class CreateRequest:
     git_unsafe: bool = False
     deny_network: tuple[Resource, ...] = ()  # rules of this sandbox from its beginning
     published: tuple[Publication, ...] = ()
+    disk: Path | None = None  # an earlier data disk, which is moved there and used on

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a Dockerfile starts from, and what is refused before a builder is made."""
+"""What a Dockerfile starts from, and which of the engine's layers become one."""
 
 from __future__ import annotations
 
@@ -8,22 +8,32 @@ from pathlib import Path
 import pytest
 
 from sbx.errors import UserError
-from sbx.lifecycle.build import named_bases
+from sbx.lifecycle.build import bases_in, groups
 
 
-def test_the_images_after_from_are_found_once(tmp_path: Path) -> None:
+def test_bases(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text(
-        "# FROM commented\n"
-        "ARG VERSION=1\n"
-        "from  opensbx/shell AS tools\n"
-        "RUN echo FROM nowhere\n"
-        "FROM --platform=linux/amd64 docker.io/library/alpine:3\n"
-        "FROM opensbx/shell\n"
-        "COPY --from=tools /x /x\n"
+        "# FROM commented\nFROM opensbx/shell\nRUN x\nfrom --platform=linux/amd64 a/b:1 AS two\n"
+        "  FROM opensbx/shell\nRUN echo FROM nowhere\n"
     )
-    assert named_bases(tmp_path) == ("opensbx/shell", "docker.io/library/alpine:3")
+    assert bases_in(tmp_path) == ("opensbx/shell", "a/b:1")
 
 
-def test_a_folder_without_a_dockerfile_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot read `.*/Dockerfile`: No such file"):
-        named_bases(tmp_path)
+def test_folder_without_a_dockerfile(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no Dockerfile in"):
+        bases_in(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("below", "count", "sizes"),
+    [
+        (0, 3, [1, 1, 1]), (0, 4, [1, 1, 1, 1]), (0, 7, [4, 1, 1, 1]), (1, 3, [1, 1, 1]),
+        (1, 5, [3, 1, 1]), (2, 3, [2, 1]), (4, 3, [3]), (5, 1, [1]), (1, 0, []),
+    ],
+)  # fmt: skip
+def test_no_more_than_four_layers_where_there_is_room(
+    below: int, count: int, sizes: list[int]
+) -> None:
+    found = groups(below, count)
+    assert [len(one) for one in found] == sizes
+    assert [number for one in found for number in one] == list(range(count))

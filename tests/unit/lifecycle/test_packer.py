@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tarfile
 import threading
@@ -118,3 +119,22 @@ def test_upper_folders_are_put_together(tmp_path: Path) -> None:
     assert (below / "file").read_text() == "over"
     assert (below / "folder").is_dir()
     assert (below / "kept").read_text() == "kept"
+
+
+def test_names_of_earlier_templates_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, ours = tmp_path / "image/overlay2/repositories.json", tmp_path / "ours.json"
+    monkeypatch.setattr(packer, "_ENGINE", str(tmp_path))
+    monkeypatch.setattr(packer, "_REPOSITORIES", str(names))
+    monkeypatch.setattr(packer, "_OURS", str(ours))
+    pulled = {"site.test:5000/x": {"site.test:5000/x:1": "sha256:1"}}
+    names.parent.mkdir(parents=True)
+    names.write_text(json.dumps({"Repositories": pulled}))
+    for tag in ("opensbx/shell:latest", "mine:1"):
+        packer.do_prepare({"images": [{"tags": [tag], "config": "{}", "layers": []}]})
+        known = json.loads(names.read_text())["Repositories"]
+        digest = f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
+        assert known == {**pulled, tag.rpartition(":")[0]: {tag: digest}}
+    packer.do_prepare({"images": []})
+    assert json.loads(names.read_text())["Repositories"] == pulled

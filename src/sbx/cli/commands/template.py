@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,11 +19,14 @@ from sbx.cli.options import format_options, pass_app, quiet_option
 from sbx.cli.output import Json, clean, emit, out, talk, timestamp
 from sbx.cli.output import table as columns
 from sbx.cli.progress import Steps
-from sbx.cli.templates import build_bases
 from sbx.errors import ConflictError, NotFoundError, UserError
 from sbx.sandbox.units import format_size
 from sbx.store import templates
 from sbx.store.templates import StoredTemplate
+
+if TYPE_CHECKING:
+    from sbx.lifecycle.build import BuildRequest
+    from sbx.system.progress import Progress
 
 _ID_CHARACTERS = 12
 _EXAMPLES = """
@@ -37,8 +42,8 @@ sbx run --template my-image shell .
 sbx stop my-sandbox
 sbx template save my-sandbox my-tools:1
 
-# What the Dockerfile of this folder makes
-sbx template save . my-tools:2
+# The Dockerfile of the current folder
+sbx template save .
 """
 
 
@@ -189,7 +194,7 @@ def _load(app: App, file: str, force: bool, quiet: bool) -> None:
     _tell_made(app, found)
 
 
-@command.command("save", examples=_EXAMPLES.strip().split("\n\n")[-1])
+@command.command("save", examples="\n\n".join(_EXAMPLES.strip().split("\n\n")[-2:]))
 @click.argument("source", metavar="SANDBOX|DIR")
 @click.argument("tag", required=False)
 @click.option(
@@ -199,52 +204,67 @@ def _load(app: App, file: str, force: bool, quiet: bool) -> None:
     type=click.Path(),
     help="Also write an archive that docker load takes",
 )
+@click.option(
+    "--build-arg", "arguments", multiple=True, metavar="NAME=VALUE",
+    help="A value for an ARG of the Dockerfile; not for secrets",
+)  # fmt: skip
+@click.option("--target", metavar="STAGE", help="The stage of the Dockerfile to build")
 @click.option("-f", "--force", is_flag=True, help="Replace a template of the same tag")
 @click.option("-q", "--quiet", "--no-progress", "quiet", is_flag=True, help="No progress")
 @format_options
 @pass_app
 def _save(
-    app: App, source: str, tag: str | None, output: str | None, force: bool, quiet: bool
+    app: App,
+    *,
+    source: str,
+    tag: str | None,
+    output: str | None,
+    arguments: tuple[str, ...],
+    target: str | None,
+    force: bool,
+    quiet: bool,
 ) -> None:
     """Make a template of a stopped sandbox, or of a folder with a Dockerfile.
 
-    A sandbox's changes become a layer on the template that it was made from. Shared folders and the
-    data of its Docker engine stay out.
+    Of a sandbox: its changes become a layer on the template that it was made from. Shared folders
+    and the data of its Docker engine stay out.
 
-    A Dockerfile is built in a microVM of its own, under the policy for all sandboxes. It may start
-    FROM opensbx/shell, and FROM opensbx/AGENT. Without TAG the folder's name is the tag.
+    Of a folder (`.`, or any path): its Dockerfile is built in a microVM, under your policy. `FROM
+    opensbx/shell` and `FROM opensbx/AGENT` are our own templates. Without a TAG the template is
+    named after the folder.
     """
     from sbx.lifecycle import templates as naming
     from sbx.lifecycle.export import export
-    from sbx.lifecycle.save import save
 
     engine.begin(app)
-    folder = _folder(source)
-    if tag is None:
-        if folder is None:
-            raise UserError("the template needs a tag", hint=f"Run: sbx template save {source} TAG")
-        tag = naming.folder_tag(folder.resolve().name)
-    reference = naming.check_tag(tag)
-    if not force:
+    folder = _folder(app, source)
+    if tag is None and folder is None:
+        raise UserError("the template needs a tag", hint=f"Run: sbx template save {source} TAG")
+    if folder is None and (arguments or target is not None):
+        raise UserError("--build-arg and --target are for a folder with a Dockerfile")
+    reference = naming.check_tag(tag or naming.folder_tag(folder.name if folder else ""))
+    # A folder is built again and again; its own name is replaced by what comes out.
+    if not force and not (folder is not None and _is_built(app, reference)):
         naming.check_free(app.paths, reference)
-    name = engine.known(source) if folder is None else ""
-    bases = build_bases(app, folder, quiet=quiet) if folder is not None else ()
     with (
         Steps(quiet=quiet) as progress,
-        engine.start_listener("that converts", progress) as listener,
+        engine.start_listener("that builds", progress) as listener,
     ):
         if folder is None:
+            from sbx.lifecycle.save import save
+
+            name = engine.known(source)
             made = save(app.paths, name, reference, progress=progress, listener=listener)
         else:
-            from sbx.lifecycle.build import Job, build
+            from sbx.lifecycle.build import build
 
-            made = build(
-                app.paths,
-                Job(folder=folder, reference=reference, bases=bases),
-                progress=progress,
-                listener=listener,
+            wanted = replace(
+                _build_request(app, folder, reference, progress),
+                arguments=arguments,
+                target=target,
                 on_line=None if quiet else _tell_line,
             )
+            made = build(app.paths, wanted, progress=progress, listener=listener)
         if output is not None:
             try:
                 export(app.paths, made, Path(output), progress=progress, listener=listener)
@@ -254,14 +274,36 @@ def _save(
     _tell_made(app, (made,))
 
 
+def _folder(app: App, source: str) -> Path | None:
+    """The folder that is meant; None: a sandbox is."""
+    path = Path(source)
+    looks_like_path = source in (".", "..", "~") or "/" in source
+    if not looks_like_path and (not path.is_dir() or engine.find(app, source) is not None):
+        return None
+    if not path.is_dir():
+        raise UserError(f"no such folder: `{source}`")
+    return path.resolve()
+
+
+def _is_built(app: App, reference: str) -> bool:
+    there = templates.find(app.paths, reference)
+    return there is not None and there.origin is templates.Origin.BUILT
+
+
+def _build_request(app: App, folder: Path, reference: str, progress: Progress) -> BuildRequest:
+    from sbx.cli.templates import build_bases
+    from sbx.lifecycle.build import BuildRequest, bases_in
+
+    return BuildRequest(
+        folder=folder,
+        reference=reference,
+        bases=build_bases(app, bases_in(folder), progress),
+        on_line=None,
+    )
+
+
 def _tell_line(line: str) -> None:
     talk(clean(line))
-
-
-def _folder(source: str) -> Path | None:
-    """The folder that a word means; None: it means a sandbox."""
-    looks_like_one = source.startswith(("/", ".", "~")) or "/" in source
-    return Path(source).expanduser() if looks_like_one else None
 
 
 def _remove_quietly(app: App, made: StoredTemplate) -> None:
