@@ -16,7 +16,7 @@ from tests.internet.facts import WEB
 from tests.kit.images import Image, busybox, push, tiny_root
 from tests.kit.installation import Installation
 
-pytestmark = pytest.mark.timeout(500)
+pytestmark = pytest.mark.timeout(900)
 
 REGISTRY = "registry.test:5000"
 SITE = "site.test"
