@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,3 +132,16 @@ def test_dockerfiles(
     assert b"no Dockerfile in" in refused.err
     online.ok("rm", "-f", "one", "tiny")
     online.ok("template", "rm", "my-project", "tiny:1")
+
+
+def test_an_interrupted_build_leaves_nothing(online: Installation, folder: Path) -> None:
+    online.ok("policy", "init", "balanced", "--no-mirrors")
+    (folder / "Dockerfile").write_text("FROM opensbx/shell\nRUN echo be''gun && sleep 3000\n")
+    with online.popen("template", "save", ".", "broken:1", cwd=folder) as building:
+        assert building.stderr is not None
+        assert any(b"begun" in line for line in building.stderr), "the step is running"
+        building.send_signal(signal.SIGINT)
+        building.communicate(timeout=200)
+    assert building.returncode == 130
+    assert online.names() == []
+    assert online.ok("template", "ls", "-q").out == b""
