@@ -42,9 +42,11 @@ def _project(tmp_path: Path) -> Path:
 
 
 def root_of(share: Share) -> Path:
-    """The share's root inside the jail."""
-    inner = Path(f"/proc/{share.pid}/task/{share.pid}/children").read_text().split()[0]
-    return Path(f"/proc/{inner}/root/run/share")
+    """The share's root inside the jail: the first process of the chain that sees one."""
+    pid = share.pid  # of the gate, or of bubblewrap outside
+    while not (root := Path(f"/proc/{pid}/root/run/share")).is_dir():
+        (pid,) = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return root
 
 
 def is_read_only(path: Path) -> bool:
