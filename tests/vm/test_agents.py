@@ -146,7 +146,7 @@ def test_an_agent_mends_a_failing_test(
     work = balanced.home / f"work-{name}"
     moves = task(work)
     internet.model(key, *moves)
-    balanced.ok("secret", "set", agent.service, stdin=key.encode())
+    balanced.ok("secret", "set", "-f", agent.service, stdin=key.encode())
     try:
         done = balanced.call(
             "run", name, str(work), "--name", name, "--", *agent.asked, "fix the failing test",

@@ -98,7 +98,8 @@ def test_size_keys_and_status(screen: Screen) -> None:
     os.kill(screen.process.pid, signal.SIGWINCH)  # the pty tells a foreground group; we are none
     screen.type(b"sleep 0.5; stty size\n")
     screen.until(b"30 100")
-    screen.type(b"echo begun; sleep 1000\n")
+    # Said by what then sleeps: an interrupt that comes before it has the terminal is the shell's.
+    screen.type(b"sh -c 'echo begun; exec sleep 1000'\n")
     screen.until(b"\rbegun")
     screen.type(b"\x03")
     screen.type(b"echo status $?\n")
@@ -116,7 +117,7 @@ def test_a_large_paste_arrives_whole(screen: Screen) -> None:
 
 
 def test_detach_keys_leave_the_session_running(box: Installation, screen: Screen) -> None:
-    screen.type(b"echo begun; sleep 4711\n")
+    screen.type(b"sh -c 'echo begun; exec sleep 4711'\n")
     screen.until(b"\rbegun")
     screen.type(b"\x10\x11")
     screen.until(b"Detached; the session goes on")
