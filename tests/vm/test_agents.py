@@ -175,7 +175,7 @@ def test_an_agent_on_a_terminal(
     key = f"sk-test-{secrets.token_hex(20)}"
     work = balanced.home / "work-tui"
     internet.model(key, *task(work))
-    balanced.ok("secret", "set", "anthropic", stdin=key.encode())
+    balanced.ok("secret", "set", "-f", "anthropic", stdin=key.encode())
     try:
         with open_tmux(balanced.home, balanced.env()) as tmux:
             run = balanced.command("run", "claude", str(work), "--name", "tui")
@@ -242,7 +242,7 @@ def test_the_secret_of_a_kit_s_own_service(balanced: Installation, internet: Int
     folder = balanced.home / "acme"
     folder.mkdir()
     (folder / "spec.yaml").write_text(KIT)
-    balanced.ok("secret", "set", "acme", stdin=key.encode())
+    balanced.ok("secret", "set", "-f", "acme", stdin=key.encode())
     create = ("create", "shell", "-q", "--memory", "1g", "--kit", str(folder), "--name")
     fetch = 'curl -sS -H "x-key: $ACME_KEY" https://api.acme.test/echo'
     try:

@@ -155,7 +155,7 @@ def test_build_and_compose(box: Installation) -> None:
         """set -e
         cd ~/project
         docker compose --progress plain up -d --build 2>&1
-        docker compose wait ask
+        docker wait project-ask-1
         docker logs project-ask-1
         docker run --rm project sh -c 'cat /built; ls -A / /dev/shm'
         sudo find /var/lib/docker -name '*opensbx*' | sed s/^/left-/
