@@ -92,6 +92,8 @@ def cells(one: SandboxStatus) -> list[str]:
             state = f"{state} (disk full)"
         case DiskState.HOST_FULL:
             state = f"{state} (stands still: no space left on the host)"
+        case DiskState.OK | DiskState.LOW | None:
+            pass
     own = [*_clone(one), *(str(mount.source) for mount in one.spec.mounts)]
     workspace = own[0] if own else "-"
     ports = ", ".join(map(str, active_ports(one)))

@@ -48,7 +48,7 @@ async def handle(connection: Connection, request: Request) -> None:
             await connection.closed()
         case Verb.KEEP:
             raise ConflictError("no", hint="do that", details="evidence")
-        case Verb.READY | Verb.POLICY | Verb.PORTS:
+        case Verb.READY | Verb.POLICY | Verb.PORTS | Verb.GROW:
             await asyncio.Event().wait()  # never answers
         case Verb.SYNC:
             await connection.reply(Reply())

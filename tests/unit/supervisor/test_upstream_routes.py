@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sbx.errors import UserError
+from sbx.policy.routes import ProxyServer
 from sbx.store.paths import SETTINGS, Paths
 from sbx.store.settings import set_value
 from sbx.supervisor.upstream_routes import upstream_routes
@@ -34,7 +35,7 @@ def test_a_password_comes_by_a_variable(where: Paths, monkeypatch: pytest.Monkey
     assert str(upstream_routes(where).choose(to("site.test:443"))) == "http://everything.test:1"
     monkeypatch.setenv("DOCKER_SANDBOXES_PROXY", "http://me:secret@box.test:2")
     found = upstream_routes(where).choose(to("site.test:443"))
-    assert found is not None
+    assert isinstance(found, ProxyServer)
     assert (str(found), found.password) == ("http://box.test:2", "secret")
     set_value(where, "no_proxy.sandbox", "*.site.test")
     assert upstream_routes(where).choose(to("a.site.test:443")) is None
