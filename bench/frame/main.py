@@ -22,19 +22,25 @@ SUITES = (
     "start", "cli", "memory", "policy", "network", "intercept", "git", "engine", "template",
     "density",
 )  # fmt: skip
+LONG = ("git", "engine", "template")  # minutes each, however few samples: quick by name only
 
 
 def main() -> int:
     """The number of suites that failed."""
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few samples, in under 5 minutes")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"few samples, in under 5 minutes; {', '.join(LONG)} only if they are named",
+    )
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}")
     given = parser.parse_args()
     unknown = set(given.suites) - set(SUITES)
     if unknown:
         parser.error(f"no such suite: {', '.join(sorted(unknown))}")
     bench = Bench(quick=given.quick)
-    done = [_run(name, bench) for name in SUITES if not given.suites or name in given.suites]
+    usual = [name for name in SUITES if not (given.quick and name in LONG)]
+    done = [_run(name, bench) for name in SUITES if name in (given.suites or usual)]
     print()
     print_rows(row for results, _ in done for row in results.rows)
     for results, _ in done:
