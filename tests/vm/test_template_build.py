@@ -72,10 +72,16 @@ def _trust(internet: Internet, tmp_path: Path) -> Iterator[None]:
     internet.run("umount", TRUSTED)
 
 
+@pytest.fixture(name="policy", scope="module", autouse=True)
+def _policy(online: Installation) -> None:
+    online.ok("policy", "init", "balanced", "--no-mirrors")
+    online.ok("policy", "allow", "network", f"{REGISTRY},{SITE}:80")
+
+
 @pytest.fixture(name="folder")
 def _folder(online: Installation) -> Path:
     folder = online.home / "My Project"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "hello").write_text("#!/bin/sh\necho hello\n")
     (folder / "hello").chmod(0o755)
     return folder
@@ -84,8 +90,6 @@ def _folder(online: Installation) -> Path:
 def test_dockerfiles(
     online: Installation, internet: Internet, folder: Path, tmp_path: Path
 ) -> None:
-    online.ok("policy", "init", "balanced", "--no-mirrors")
-    online.ok("policy", "allow", "network", f"{REGISTRY},{SITE}:80")
     program = busybox(online.cache / "opensbx")
     with running_registry(tmp_path) as host:
         push(Image(layers=[tiny_root(program).done()]), parse_oci(f"{host}/tiny:1"))
@@ -135,7 +139,6 @@ def test_dockerfiles(
 
 
 def test_an_interrupted_build_leaves_nothing(online: Installation, folder: Path) -> None:
-    online.ok("policy", "init", "balanced", "--no-mirrors")
     (folder / "Dockerfile").write_text("FROM opensbx/shell\nRUN echo be''gun && sleep 3000\n")
     with online.popen("template", "save", ".", "broken:1", cwd=folder) as building:
         assert building.stderr is not None

@@ -21,6 +21,7 @@ from sbx.store import records
 from sbx.store.paths import Paths
 from sbx.system.cgroup import Cgroup
 from sbx.system.files import owned_fd
+from sbx.system.leftovers import end_jails
 from sbx.system.locks import try_lock
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ def reconcile(where: Paths, spec: SandboxSpec) -> SandboxRecord:
         shutil.rmtree(run_folder, ignore_errors=True)
         if record.supervisor_pid is None:
             return record
+        end_jails(where.sandbox(spec.name))
         if record.cgroup is not None:
             with contextlib.suppress(HostError):
                 Cgroup(record.cgroup).remove()

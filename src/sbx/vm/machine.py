@@ -24,8 +24,9 @@ from sbx.sandbox.parts import Accel, GuestTools, RuntimeBundle
 from sbx.sandbox.spec import Resources
 from sbx.system.files import owned_fd
 from sbx.system.jail import Jail
+from sbx.system.leftovers import jail_mark
 from sbx.system.pidfd import ProcessHandle, last_descendant
-from sbx.system.process import spawn
+from sbx.system.process import base_env, spawn
 from sbx.vm.command import MachineDescriptors, kernel_in_jail, machine_devices, render
 from sbx.vm.console import Capture, ConsoleLog
 from sbx.vm.devices import HOTPLUG_PORTS, MORE_MEMORY, hotplug_bus
@@ -253,6 +254,7 @@ async def _start_qemu(stack: AsyncExitStack, config: MachineConfig, ends: Endpoi
     with owned_fd(alive):
         process = await spawn(
             _command(config, ends.inherited, alive),
+            env={**base_env(), **jail_mark(config.console_log.parent)},
             stdout=ends.stderr_writer,
             stderr=ends.stderr_writer,
             pass_fds=(*ends.inherited.all(), *_memory_fds(config), alive),

@@ -27,7 +27,8 @@ from sbx.sandbox.parts import RuntimeBundle
 from sbx.sandbox.spec import Mount
 from sbx.system.files import owned_fd
 from sbx.system.jail import Bind, BindKind, Jail
-from sbx.system.process import describe_status, spawn
+from sbx.system.leftovers import jail_mark
+from sbx.system.process import base_env, describe_status, spawn
 from sbx.system.userns import explain_user_namespaces
 from sbx.workspace.gate.gate import GateRules, gate_command, gate_config
 from sbx.workspace.layout import AGENT_ID, Place, plan_places, translation
@@ -103,7 +104,7 @@ async def open_share(
             opened.enter_context(owned_fd(info))
             with owned_fd(info_writer), listener, owned_fd(_setid_filter_file()) as seccomp:
                 fds = _PassedFds(listener.fileno(), info_writer, seccomp, server_log.writer)
-                child = await _start(runtime, places, fds, gate)
+                child = await _start(runtime, places, fds, gate, log_path.parent)
             server_log.close_writer()
             stack.push_async_callback(_end, child)
             stack.callback(sock.close)  # before the wait above: the server ends by itself then
@@ -123,7 +124,11 @@ class _PassedFds(NamedTuple):
 
 
 async def _start(
-    runtime: RuntimeBundle, places: Sequence[Place], fds: _PassedFds, gate: GateRules
+    runtime: RuntimeBundle,
+    places: Sequence[Place],
+    fds: _PassedFds,
+    gate: GateRules,
+    folder: Path,
 ) -> asyncio.subprocess.Process:
     raise_file_limit()
     gate = replace(gate, fixed=gate.fixed | _fixed_places(places))
@@ -145,12 +150,13 @@ async def _start(
     )
     command = jail.command([_VIRTIOFSD, *_arguments(fds.listener)])
     passed = [fds.listener, fds.info, fds.seccomp]
+    env = {**base_env(), **jail_mark(folder)}
     if not gate.is_needed:
-        return await spawn(command, stdout=fds.log, stderr=fds.log, pass_fds=passed)
+        return await spawn(command, env=env, stdout=fds.log, stderr=fds.log, pass_fds=passed)
     with owned_fd(gate_config(gate, root=_ROOT)) as config:
         command = gate_command(config, command)
         passed.append(config)
-        return await spawn(command, stdout=fds.log, stderr=fds.log, pass_fds=passed)
+        return await spawn(command, env=env, stdout=fds.log, stderr=fds.log, pass_fds=passed)
 
 
 def _fixed_places(places: Sequence[Place]) -> frozenset[bytes]:
