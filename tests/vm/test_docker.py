@@ -169,7 +169,12 @@ def test_build_and_compose(box: Installation) -> None:
     )
     url = f"http://127.0.0.1:{rows[0]['host_port']}/"
     assert box.internet is not None
-    assert box.internet.run("curl", "-sS", "--retry", "9", url).stdout == b"hello\n"
+    assert (
+        box.internet.run(
+            "curl", "-sS", "--retry", "20", "--retry-all-errors", "--retry-delay", "1", url
+        ).stdout
+        == b"hello\n"
+    )
     script(box, "cd ~/project && docker compose down --volumes").ok()
 
 
