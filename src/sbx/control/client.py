@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from sbx.control.messages import Reply, Request
 
 _MAX_FDS = 4
-_MAX_LINE_BYTES = 256 << 10
+MAX_LINE_BYTES = 256 << 10
 # What most commands ask for, so that they need not load all the messages to say it.
-_SESSION = b'{"generation":1,"verb":"session"}\n'
+SESSION = b'{"generation":1,"verb":"session"}\n'
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class ControlClient:
 
     def session(self, *, timeout_s: float) -> int:
         """Ask for a session: its connected socket, which the caller owns (raises as `ask`)."""
-        self._send(_SESSION)
+        self._send(SESSION)
         line = self._receive_line(timeout_s)
         with contextlib.suppress(ValueError, AttributeError):
             if json.loads(line).get("problem") is None:
@@ -108,7 +108,7 @@ class ControlClient:
             if not data:
                 return b""
             self._buffer += data
-            if len(self._buffer) > _MAX_LINE_BYTES:
+            if len(self._buffer) > MAX_LINE_BYTES:
                 raise PermanentError("the supervisor's answer is too long")
         line, self._buffer = self._buffer.split(b"\n", 1)
         return line

@@ -17,7 +17,6 @@ from sbx.sandbox.state import State
 from sbx.sandbox.status import Live
 
 GENERATION = 1
-MAX_LINE_BYTES = 256 << 10
 
 
 class Verb(StrEnum):

@@ -14,7 +14,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sbx.control.messages import MAX_LINE_BYTES, Problem, Reply, Request, to_problem
+from sbx.control.client import MAX_LINE_BYTES
+from sbx.control.messages import Problem, Reply, Request, to_problem
 from sbx.errors import SbxError
 from sbx.system import codec
 

@@ -14,9 +14,8 @@ import socket
 import sys
 from pathlib import Path
 
-import sbx
 from sbx.store.paths import Paths
-from sbx.system.process import NOWHERE, base_env, popen
+from sbx.system.process import NOWHERE, OWN_SOURCE, base_env, popen
 from sbx.system.session_bus import keychain_environment
 
 # Of the settings about proxies (docs/settings.md); a supervisor has no other way to learn them.
@@ -39,7 +38,7 @@ class Standby:
                     **base_env(),
                     **{name: os.environ[name] for name in _PROXY_VARIABLES if name in os.environ},
                     **keychain_environment(),
-                    "PYTHONPATH": str(Path(sbx.__file__).parent.parent),
+                    "PYTHONPATH": str(OWN_SOURCE),
                 },
                 cwd=Path("/"),
                 stdout=log,

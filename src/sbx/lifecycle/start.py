@@ -9,8 +9,8 @@ import os
 import socket
 from collections.abc import Callable, Generator
 
-from sbx.control.client import connect
-from sbx.control.messages import MAX_LINE_BYTES, Request, StartEvent, Verb, to_error
+from sbx.control.client import MAX_LINE_BYTES, connect
+from sbx.control.messages import Request, StartEvent, Verb, to_error
 from sbx.errors import ConflictError, PermanentError, SbxError
 from sbx.image.store import ImageStore
 from sbx.lifecycle.standby import Standby

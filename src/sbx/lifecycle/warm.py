@@ -16,7 +16,6 @@ import signal
 import sys
 from pathlib import Path
 
-import sbx
 from sbx.agent.control import AgentControl
 from sbx.errors import PermanentError, SbxError
 from sbx.image.store import ImageStore
@@ -26,7 +25,7 @@ from sbx.sandbox import addresses
 from sbx.sandbox.parts import Accel, GuestTools, RuntimeBundle
 from sbx.sandbox.spec import AccelChoice, Resources
 from sbx.system.files import owned_fd
-from sbx.system.process import popen
+from sbx.system.process import OWN_SOURCE, popen
 from sbx.system.progress import Progress
 from sbx.vm.accel import choose_accel
 from sbx.vm.machine import MachineConfig, start_machine
@@ -137,11 +136,10 @@ def _resources(shape: Shape) -> Resources:
 
 def make_in_background(cache: Path, *, cpus: int, accel: Accel) -> None:
     """Let a program of its own make the snapshot, without waiting for it."""
-    source = Path(sbx.__file__).parent.parent
     args = [sys.executable, "-P", "-m", "sbx.lifecycle.warm", str(cache), str(cpus), accel.value]
     child = popen(
         args,
-        env={"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "PYTHONPATH": str(source)},
+        env={"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "PYTHONPATH": str(OWN_SOURCE)},
         cwd=Path("/"),
         new_session=True,
     )

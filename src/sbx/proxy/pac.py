@@ -20,13 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import sbx
 from sbx.errors import HostError, UserError
 from sbx.policy.hosts import Endpoint
 from sbx.policy.pac import PacFile, answers, question
 from sbx.policy.routes import ProxyServer, parse_proxy
 from sbx.system.jail import Bind, Jail
-from sbx.system.process import spawn
+from sbx.system.process import OWN_SOURCE, spawn
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,6 @@ _START_S = 20.0
 _FRESH_S = 900.0  # then it is fetched again
 _RETRY_S = 10.0  # after a failure
 _KEPT_ANSWERS = 1024
-_SOURCE = Path(sbx.__file__).parent.parent
 _PROGRAM = "sbx.proxy.pac_program"
 
 
@@ -149,7 +147,7 @@ class PacResolver:
 
     async def _start(self, text: str) -> None:
         await self.close()
-        program = ["env", f"PYTHONPATH={_SOURCE}", sys.executable, "-P", "-m", _PROGRAM]
+        program = ["env", f"PYTHONPATH={OWN_SOURCE}", sys.executable, "-P", "-m", _PROGRAM]
         try:
             process = await spawn(
                 jailed(program),
@@ -172,7 +170,7 @@ class PacResolver:
 
 def jailed(program: Sequence[str]) -> list[str]:
     """The argument list that runs a program of this system: read-only, and without the homes."""
-    needed = {_SOURCE, Path(sys.prefix), Path(sys.base_prefix)}
+    needed = {OWN_SOURCE, Path(sys.prefix), Path(sys.base_prefix)}
     hidden = {Path.home(), Path("/home"), Path("/root"), Path("/tmp"), Path("/run/user")}  # noqa: S108 - hidden
     return Jail(
         root=Path("/"),

@@ -66,6 +66,7 @@ class Completed:
     stderr: bytes
 
 
+OWN_SOURCE = Path(__file__).parents[2]  # PYTHONPATH of programs that are ours
 NOWHERE = subprocess.DEVNULL  # for a stream of a child
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import socket
 import stat
@@ -14,12 +15,13 @@ from typing import TypeVar
 
 import pytest
 
-from sbx.control.client import ControlClient, connect
-from sbx.control.messages import MAX_LINE_BYTES, Reply, Request, Verb
+from sbx.control.client import MAX_LINE_BYTES, SESSION, ControlClient, connect
+from sbx.control.messages import GENERATION, Reply, Request, Verb
 from sbx.control.server import Connection, serve_control
 from sbx.errors import ConflictError, OutcomeUnknownError, PermanentError, TransientError
 from sbx.sandbox.state import State
 from sbx.sandbox.status import Live
+from sbx.system import codec
 
 T = TypeVar("T")
 LIVE = Live(
@@ -167,3 +169,9 @@ def test_an_answer_that_is_too_long_is_refused() -> None:
                 theirs.send(b"x" * 65536)
         with pytest.raises((PermanentError, OutcomeUnknownError)):
             client.receive(timeout_s=0.2)
+
+
+def test_the_short_way_to_a_session_says_the_same_as_the_long_one() -> None:
+    said = json.loads(SESSION)
+    assert codec.from_json(Request, said) == Request(verb=Verb.SESSION)
+    assert said["generation"] == GENERATION

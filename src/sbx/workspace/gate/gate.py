@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import cast
 
 from sbx.errors import HostError
+from sbx.system.process import OWN_SOURCE
 from sbx.workspace.gate.calls import gate_filter
 from sbx.workspace.patterns import compile_patterns
 
-_SOURCES = Path(__file__).parents[3]
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
     "from sbx.workspace.gate.helper import main; main(sys.argv[2:])"
@@ -72,7 +72,7 @@ def gate_config(rules: GateRules, *, root: Path) -> int:
 
 def gate_command(config: int, program: Sequence[str | Path]) -> list[str]:
     """The argument list that runs `program` behind the gate."""
-    own = [sys.executable, "-I", "-S", "-c", _BOOT, str(_SOURCES), str(config)]
+    own = [sys.executable, "-I", "-S", "-c", _BOOT, str(OWN_SOURCE), str(config)]
     return [*own, *(str(part) for part in program)]
 
 
